@@ -1,0 +1,203 @@
+"""Find brands and reach their code by name.
+
+Reading a brand needs no machine learning library and does not run its code. `load_brand_module` is the only place
+where brand code enters a process; brand packages are not on `sys.path`, so no brand can import another by accident.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from pydantic import ValidationError
+
+from brandhouse_shared.config import BrandConfig, ModelConfig
+from brandhouse_shared.errors import BrandConfigError, EntrypointError, UnknownBrandError, UnknownModelError
+from brandhouse_shared.names import NAME_RULE, ModelKey, is_name
+
+MAX_BRAND_TOML_BYTES = 1_000_000
+
+
+class ModelCode(Protocol):
+    """What a model's module offers: the two questions a brand answers in Python."""
+
+    def build_features(self, rows: Any) -> Any:
+        """Turn typed rows (one column per input field) into a feature frame with the same index."""
+
+    def build_estimator(self, **params: Any) -> Any:
+        """Return an unfitted scikit-learn estimator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """One folder under `brands/`."""
+
+    folder: Path
+    config: BrandConfig
+
+    @property
+    def name(self) -> str:
+        """The brand's name, equal to its folder's."""
+        return self.config.name
+
+    @property
+    def source_dir(self) -> Path:
+        """The folder of the brand's Python package."""
+        return self.folder / "src" / f"brand_{self.name}"
+
+    @property
+    def model_keys(self) -> list[ModelKey]:
+        """Keys of all declared models, in the order of `brand.toml`."""
+        return [ModelKey(self.name, model) for model in self.config.models]
+
+    def model(self, name: str) -> ModelConfig:
+        """Return one declared model.
+
+        Raises:
+            UnknownModelError: If the brand declares no such model.
+        """
+        try:
+            return self.config.models[name]
+        except KeyError:
+            raise UnknownModelError(self.name, name, list(self.config.models)) from None
+
+
+def brand_folders(brands_dir: Path) -> list[Path]:
+    """Folders that are brands: those with a `brand.toml`, sorted by name."""
+    return sorted(path.parent for path in brands_dir.glob("*/brand.toml"))
+
+
+def discover_brands(brands_dir: Path) -> tuple[list[Brand], list[BrandConfigError]]:
+    """Read every brand. A broken one is returned as its error, and never hides the others."""
+    brands: list[Brand] = []
+    errors: list[BrandConfigError] = []
+    for folder in brand_folders(brands_dir):
+        try:
+            brands.append(read_brand(folder))
+        except BrandConfigError as error:
+            errors.append(error)
+    return brands, errors
+
+
+def find_brand(brands_dir: Path, name: str) -> Brand:
+    """Read one brand by name.
+
+    Raises:
+        UnknownBrandError: If no folder of that name holds a `brand.toml`.
+        BrandConfigError: If its `brand.toml` is not valid.
+    """
+    folder = brands_dir / name
+    if not is_name(name) or not (folder / "brand.toml").is_file():
+        raise UnknownBrandError(name, [path.name for path in brand_folders(brands_dir)])
+    return read_brand(folder)
+
+
+def read_brand(folder: Path) -> Brand:
+    """Read and validate `brand.toml` of one folder.
+
+    Raises:
+        BrandConfigError: With every problem found.
+    """
+    name = folder.name
+    try:
+        raw = (folder / "brand.toml").read_bytes()
+        if len(raw) > MAX_BRAND_TOML_BYTES:
+            raise BrandConfigError(name, [f"brand.toml has {len(raw)} bytes; allowed: {MAX_BRAND_TOML_BYTES}"])
+        document = tomllib.loads(raw.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrandConfigError(name, [f"brand.toml cannot be read: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BrandConfigError(name, [f"brand.toml is no valid TOML: {error}"]) from error
+    try:
+        config = BrandConfig.model_validate(document)
+    except ValidationError as error:
+        raise BrandConfigError(name, list(_describe(error))) from error
+    problems = []
+    if not is_name(name):
+        problems.append(f"folder {name!r} is no identifier; allowed: {NAME_RULE}")
+    if config.name != name:
+        problems.append(f"name: {config.name!r} must equal the folder's name {name!r}; two brands cannot share a name")
+    if problems:
+        raise BrandConfigError(name, problems)
+    return Brand(folder, config)
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"]) or "brand.toml"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its name"
+        for part in message.split("; ") if item["type"] == "value_error" and item["loc"] == () else [message]:
+            yield f"{where}: {part}"
+
+
+def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
+    """Import a module of the brand's own package.
+
+    The package is loaded from the brand's folder under its own name. A module that was loaded from another folder or
+    whose source has changed since is loaded anew, so that a long-lived process never runs stale code.
+
+    Raises:
+        EntrypointError: If the module is outside the brand, missing, raises, or lacks one of the two functions.
+    """
+    package = f"brand_{brand.name}"
+    if entrypoint.split(".")[0] != package:
+        raise EntrypointError(f"{brand.name}: {entrypoint!r} is outside {package}; a brand may use only its own code")
+    _ensure_package(brand, package)
+    try:
+        module = importlib.import_module(entrypoint)
+    except Exception as error:  # brand code may raise anything; the brand fails alone
+        unload_brand(brand.name)
+        raise EntrypointError(
+            f"{brand.name}: importing {entrypoint} failed: {type(error).__name__}: {str(error)[:300]}; "
+            f"look into {brand.source_dir}"
+        ) from error
+    lacking = [name for name in ("build_features", "build_estimator") if not callable(getattr(module, name, None))]
+    if lacking:
+        raise EntrypointError(f"{brand.name}: {entrypoint} lacks {' and '.join(lacking)}; a model's module defines both")
+    return cast(ModelCode, module)
+
+
+def _ensure_package(brand: Brand, package: str) -> None:
+    init = brand.source_dir / "__init__.py"
+    digest = code_digest(brand)
+    loaded = sys.modules.get(package)
+    if loaded is not None and getattr(loaded, "__brandhouse_digest__", None) == digest:
+        return
+    unload_brand(brand.name)
+    if not init.is_file():
+        raise EntrypointError(f"{brand.name}: {init} does not exist; a brand's code lies in src/{package}")
+    spec = importlib.util.spec_from_file_location(package, init, submodule_search_locations=[str(brand.source_dir)])
+    if spec is None or spec.loader is None:
+        raise EntrypointError(f"{brand.name}: {init} cannot be loaded as a package")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__brandhouse_digest__"] = digest
+    sys.modules[package] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # brand code may raise anything; the brand fails alone
+        unload_brand(brand.name)
+        raise EntrypointError(f"{brand.name}: importing {package} failed: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def unload_brand(name: str) -> None:
+    """Forget all loaded modules of a brand."""
+    package = f"brand_{name}"
+    for module in [key for key in sys.modules if key == package or key.startswith(f"{package}.")]:
+        del sys.modules[module]
+    importlib.invalidate_caches()
+
+
+def code_digest(brand: Brand) -> str:
+    """SHA-256 over the paths and bytes of the brand's Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(brand.source_dir.rglob("*.py")) if brand.source_dir.is_dir() else []:
+        digest.update(f"{path.relative_to(brand.source_dir).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,385 @@
+"""What a brand declares: the shape of `brand.toml`.
+
+Frozen and closed (`extra="forbid"`). Never reads the environment; where a process runs is in `settings`.
+The JSON Schema that editors use is generated from these classes (`docs/reference/brand.schema.json`).
+"""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from brandhouse_shared.metrics import METRICS, Metric, Task, metrics_for
+from brandhouse_shared.names import NAME_RULE, is_name
+
+Scalar = str | int | float | bool
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Declared(BaseModel):
+    """Base of all declared tables: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Risk(StrEnum):
+    """How much harm a wrong prediction can do. Drives who may promote."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Isolation(StrEnum):
+    """Whether a brand shares worker and serving processes (pool) or has its own (silo)."""
+
+    POOL = "pool"
+    SILO = "silo"
+
+
+class FieldType(StrEnum):
+    """The type of one input field, in the data and in requests alike."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+    TEXT = "text"
+    DATE = "date"
+
+
+class Privacy(StrEnum):
+    """How a field's values may be kept. Not the same axis as `Risk`."""
+
+    PUBLIC = "public"
+    PERSONAL = "personal"
+    SENSITIVE = "sensitive"
+
+
+class InputField(Declared):
+    """One field of a model's input schema: what ingest, training and serving all check."""
+
+    type: FieldType
+    """number, integer, boolean, category, text or date."""
+
+    nullable: bool = False
+    """Whether the value may be missing: an empty cell in data, null or no key in a request."""
+
+    min: float | None = None
+    """Smallest allowed number."""
+
+    max: float | None = None
+    """Largest allowed number."""
+
+    values: tuple[Scalar, ...] | None = None
+    """Allowed values of a category, as in the data. None: any text."""
+
+    max_length: int = Field(default=20_000, ge=1)
+    """Longest allowed text, in characters."""
+
+    format: str = "%Y-%m-%d"
+    """strptime format of a date, as in the data."""
+
+    privacy: Privacy = Privacy.PUBLIC
+    """Personal and sensitive values never reach logs, messages or the prediction log."""
+
+    description: str = ""
+    """One line, shown in the API's documentation."""
+
+    @model_validator(mode="after")
+    def _options_fit_the_type(self) -> Self:
+        numeric = self.type in (FieldType.NUMBER, FieldType.INTEGER)
+        if not numeric and (self.min is not None or self.max is not None):
+            raise ValueError(f"min and max are for number and integer, not for {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        if self.values is not None and self.type is not FieldType.CATEGORY:
+            raise ValueError(f"values are for category, not for {self.type}")
+        if self.values is not None and not self.values:
+            raise ValueError("values is empty: list the allowed values or leave the key out")
+        return self
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the canonical value is a float (number, integer, boolean)."""
+        return self.type in (FieldType.NUMBER, FieldType.INTEGER, FieldType.BOOLEAN)
+
+
+class PackageSource(Declared):
+    """A table that an installed registry package carries; it rebuilds byte for byte from the lock."""
+
+    kind: Literal["package"]
+    package: str
+    """Import name of the package."""
+    path: str
+    """Path of the file inside the package."""
+
+
+class FileSource(Declared):
+    """A file on this machine; relative paths start at the brand's folder."""
+
+    kind: Literal["file"]
+    path: str
+
+
+Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
+
+
+class Dataset(Declared):
+    """One tracked data file of a brand and how to read it."""
+
+    file: str
+    """Path below the brand's folder, in `data/`; tracked by DVC, never by Git."""
+
+    source: Source
+    """Where new bytes come from."""
+
+    format: Literal["csv", "parquet", "zip-text"] = "csv"
+    """csv (also .gz, .bz2), parquet, or zip-text (one text a file; columns file, folder, text)."""
+
+    separator: str = ","
+    encoding: str = "utf-8-sig"
+    """Text encoding; the default drops a byte-order mark."""
+    decimal: str = "."
+    header: tuple[str, ...] | None = None
+    """Column names where the file has no header row."""
+    missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "NULL", "null")
+    """Cells that mean: no value."""
+
+    @field_validator("file")
+    @classmethod
+    def _stays_in_data(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or path.parts[:1] != ("data",) or len(path.parts) < 2:
+            raise ValueError(f"{value!r} must be a file below data/, such as data/listings.csv.gz")
+        return value
+
+
+class Split(Declared):
+    """How the hold-out is taken."""
+
+    kind: Literal["random", "grouped", "time"] = "random"
+    """random (stratified for classes), grouped (no group on both sides), or time (the newest rows are held out)."""
+
+    by: str | None = None
+    """Column of the group or the time."""
+
+    format: str | None = None
+    """strptime format of the time column, if it is text."""
+
+    holdout_share: Share = 0.25
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _by_fits_the_kind(self) -> Self:
+        if (self.by is None) != (self.kind == "random"):
+            raise ValueError("by names the column of a grouped or time split; a random split has none")
+        return self
+
+
+class Distribution(Declared):
+    """The range of one searched parameter: either `choices`, or `low` and `high`."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: tuple[Scalar, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_range_or_choices(self) -> Self:
+        is_range = self.low is not None and self.high is not None
+        if is_range == (self.choices is not None):
+            raise ValueError("give either low and high, or choices")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        if self.log and (self.low or 0) <= 0:
+            raise ValueError("a logarithmic range needs low above 0")
+        return self
+
+
+class Candidate(Declared):
+    """One estimator to try: `build_estimator(**params)`."""
+
+    params: dict[str, Scalar] = {}
+    space: dict[str, Distribution] = {}
+    """Parameters that are searched, within the model's search budget."""
+
+
+class Search(Declared):
+    """Budget of the search over all candidates' spaces. Ends at whichever is reached first."""
+
+    trials: int = Field(default=10, ge=1, le=10_000)
+    seconds: float = Field(default=60.0, gt=0)
+    folds: int = Field(default=3, ge=2, le=20)
+
+
+class Gates(Declared):
+    """What a version must show on the hold-out before it may serve. All are on by default."""
+
+    threshold: float | None = None
+    """Score to reach (or, where smaller is better, not to exceed)."""
+
+    beat_baseline: bool = True
+    """The gain over the best baseline must be above zero with the stated confidence."""
+
+    production_tolerance_share: float = Field(default=0.02, ge=0, le=1)
+    """How much worse than production a version may be at most, with the stated confidence, as a share of its score."""
+
+    confidence: Share = 0.95
+    slice_min_rows: int = Field(default=30, ge=1)
+    """Smaller slices are shown but not judged: too few rows to say."""
+
+    slice_max_loss_share: float = Field(default=1.0, ge=0)
+    """How much worse than the whole a slice's score may be, as a share of the whole's score."""
+
+    leakage_score: Share = 0.98
+    """A single feature that alone ranks the target better than this is a suspected leak."""
+
+    allow_leakage: tuple[str, ...] = ()
+    """Features that may predict that well, by name."""
+
+
+class Schedule(Declared):
+    """When the training template runs by itself."""
+
+    cron: str
+    timezone: str = "Europe/Amsterdam"
+
+
+class Serving(Declared):
+    """Limits of the model's API."""
+
+    rate_per_second: float | None = Field(default=None, gt=0)
+    """Requests a second of the brand for this model. None: no limit."""
+    max_rows: int = Field(default=1_000, ge=1)
+    """Rows in one request."""
+    timeout_seconds: float = Field(default=5.0, gt=0)
+    latency_budget_ms: float | None = Field(default=None, gt=0)
+    """Median milliseconds one row may take in the packaged runtime; a gate if set."""
+
+
+class Monitoring(Declared):
+    """Thresholds of what is watched after deployment."""
+
+    drift_effect: float = Field(default=0.2, gt=0)
+    max_age_days: int = Field(default=90, ge=1)
+    min_rows: int = Field(default=200, ge=1)
+
+
+class ModelConfig(Declared):
+    """One learning task of a brand."""
+
+    entrypoint: str
+    """Module below `brand_<name>` with `build_features` and `build_estimator`, such as `brand_autoplein.price`."""
+
+    dataset: str
+    """Name of a table under `[datasets]`."""
+
+    task: Task
+    target: str
+    """Column to predict, by its own name."""
+
+    positive: Scalar | None = None
+    """The positive class of a binary task, as in the data."""
+
+    inputs: dict[str, InputField]
+    """The input schema: column name to type, range, allowed values and privacy class."""
+
+    metric: str
+    split: Split = Split()
+    candidates: dict[str, Candidate] = {"default": Candidate()}
+    search: Search = Search()
+    gates: Gates = Gates()
+    slices: tuple[str, ...] = ()
+    """Columns of the dataset by whose values the score is broken down."""
+
+    schedule: Schedule | None = None
+    serving: Serving = Serving()
+    monitoring: Monitoring = Monitoring()
+    description: str = ""
+
+    @property
+    def metric_spec(self) -> Metric:
+        """The metric with its direction."""
+        return METRICS[self.metric]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        problems = []
+        if self.metric not in METRICS or self.task not in METRICS[self.metric].tasks:
+            problems.append(f"metric {self.metric!r} does not fit a {self.task} task; allowed: {', '.join(metrics_for(self.task))}")
+        if not self.inputs:
+            problems.append("inputs is empty: declare at least one field")
+        if self.target in self.inputs:
+            problems.append(f"the target {self.target!r} is also an input: the answer would be in the question")
+        if (self.positive is not None) != (self.task is Task.BINARY):
+            problems.append("positive names the positive class of a binary task, and only there")
+        if not self.candidates:
+            problems.append("candidates is empty: leave the table out or name one")
+        unknown = sorted(set(self.gates.allow_leakage) - set(self.inputs))
+        if unknown:
+            problems.append(f"gates.allow_leakage names no input: {', '.join(unknown)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class Capabilities(Declared):
+    """What the brand can say yes to; the platform gets correctly smaller where it cannot."""
+
+    gets_new_data: bool = True
+    gets_labels: bool = True
+    may_store_predictions: bool = True
+
+
+class Alerts(Declared):
+    """Where the brand wants to be told. Names of routes; addresses and secrets are settings of the machine."""
+
+    route: str = "log"
+
+
+class BrandConfig(Declared):
+    """Everything one brand declares."""
+
+    name: str
+    title: str = Field(min_length=1, max_length=80)
+    story: str = Field(min_length=1, max_length=200)
+    """One line: who the brand is and what it predicts."""
+
+    owner: str = Field(min_length=3)
+    """A team or address that answers for the brand."""
+
+    risk: Risk
+    isolation: Isolation = Isolation.POOL
+    budget_eur_month: float = Field(ge=0)
+    capabilities: Capabilities = Capabilities()
+    alerts: Alerts = Alerts()
+    remote: str | None = None
+    """URL of the brand's DVC remote. None: a local directory under the platform's home."""
+
+    datasets: dict[str, Dataset]
+    models: dict[str, ModelConfig]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        problems = []
+        if not is_name(self.name):
+            problems.append(f"name {self.name!r} is no identifier; allowed: {NAME_RULE}")
+        for kind, names in (("datasets", self.datasets), ("models", self.models)):
+            problems += [f"{kind}.{name}: no identifier; allowed: {NAME_RULE}" for name in names if not is_name(name)]
+        if not self.models:
+            problems.append("models is empty: declare at least one model")
+        for name, model in self.models.items():
+            if model.dataset not in self.datasets:
+                problems.append(f"models.{name}.dataset: unknown {model.dataset!r}; known: {', '.join(self.datasets) or 'none'}")
+            if model.entrypoint.split(".")[0] != f"brand_{self.name}":
+                problems.append(f"models.{name}.entrypoint: {model.entrypoint!r} is outside brand_{self.name}; a brand may use only its own code")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def as_document(self) -> dict[str, Any]:
+        """The declaration as plain values, for hashing and records."""
+        return self.model_dump(mode="json")

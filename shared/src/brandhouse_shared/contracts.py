@@ -1,0 +1,350 @@
+"""The input schema at work: one object that ingest, training and serving share.
+
+Canonical values, the same on every path:
+
+- number, integer, boolean: float64, missing is NaN;
+- category, text: str, missing is the empty string (a category's value is its text, whatever its type in JSON);
+- date: datetime64[ns], time zone free, missing is NaT.
+
+A violation names the field, the kind of the value and what is allowed; never a value, which may be personal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from brandhouse_shared.config import FieldType, InputField
+from brandhouse_shared.errors import ContractViolationError, join_bounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = list[Any]
+Parser = Callable[[Any], Any]
+
+MISSING_TEXT = ""
+TRUE_WORDS = frozenset({"true", "1", "1.0", "yes", "y", "t"})
+FALSE_WORDS = frozenset({"false", "0", "0.0", "no", "n", "f"})
+MAX_SAFE_INTEGER = 2**53
+
+
+class _Refused(Exception):
+    """A value was refused; the argument says its kind and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The input schema of one model.
+
+    Attributes:
+        fields: Column name to its declaration, in the order of `brand.toml`. Names may hold any characters.
+    """
+
+    fields: Mapping[str, InputField]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the input fields, in declared order."""
+        return list(self.fields)
+
+    def digest(self) -> str:
+        """SHA-256 of the declaration."""
+        document = {name: field.model_dump(mode="json") for name, field in self.fields.items()}
+        return hashlib.sha256(json.dumps(list(document.items())).encode()).hexdigest()
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def parse_rows(self, rows: Sequence[Any]) -> dict[str, Column]:
+        """Check JSON objects and turn them into one list of canonical values a field.
+
+        Args:
+            rows: Decoded JSON objects. A nullable field may be null or left out. Dates are texts in the field's format.
+
+        Returns:
+            Field name to values; dates as `datetime` or None.
+
+        Raises:
+            ContractViolationError: Naming every refused field (bounded).
+        """
+        parsers = self._parsers
+        columns: dict[str, Column] = {name: [] for name in parsers}
+        violations: list[str] = []
+        for index, row in enumerate(rows):
+            if not isinstance(row, dict):
+                violations.append(f"instances[{index}]: {_kind(row)} given; allowed: an object with the input fields")
+                continue
+            for name, parse in parsers.items():
+                try:
+                    columns[name].append(parse(row.get(name)))
+                except _Refused as refusal:
+                    given = "nothing" if name not in row else refusal.args[0]
+                    violations.append(f"instances[{index}].{name}: {given} given; allowed: {refusal.args[1]}")
+            if len(row) > len(parsers) or not row.keys() <= parsers.keys():
+                extra = sorted(str(key)[:80] for key in row.keys() - parsers.keys())
+                if extra:
+                    violations.append(f"instances[{index}]: unknown field {join_bounded(extra, 5)}; allowed: {join_bounded(self.names, 40)}")
+            if len(violations) >= 50:
+                break
+        if violations:
+            raise ContractViolationError("request", violations)
+        return columns
+
+    @property
+    def _parsers(self) -> dict[str, Parser]:
+        cached: dict[str, Parser] | None = self.__dict__.get("_cached_parsers")
+        if cached is None:
+            cached = {name: _parser(field) for name, field in self.fields.items()}
+            self.__dict__["_cached_parsers"] = cached
+        return cached
+
+    def frame_of(self, columns: Mapping[str, Column]) -> pd.DataFrame:
+        """Turn parsed columns into the canonical frame that `build_features` receives."""
+        import pandas as pd
+
+        return pd.DataFrame({name: _series(field, columns[name]) for name, field in self.fields.items()})
+
+    # -- tables --------------------------------------------------------------------------------------------------
+
+    def parse_table(self, table: pd.DataFrame, subject: str) -> pd.DataFrame:
+        """Check a table of raw texts and turn it into the canonical frame.
+
+        Args:
+            table: All columns as text; missing cells are None/NaN. Further columns are ignored. Not changed.
+            subject: Who is checked, for the message.
+
+        Returns:
+            One column per input field, the table's index.
+
+        Raises:
+            ContractViolationError: With the number of refused rows for every field that the data contradict.
+        """
+        frame, refusals = self.split_table(table)
+        violations = [f"{name}: {what}" for name, reasons in refusals.items() for what in reasons]
+        if violations:
+            raise ContractViolationError(subject, violations)
+        return frame
+
+    def split_table(self, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+        """Like `parse_table`, but return the refusals by field instead of raising. Refused cells become missing."""
+        import pandas as pd
+
+        parsed: dict[str, Any] = {}
+        refusals: dict[str, list[str]] = {}
+        for name, field in self.fields.items():
+            if name not in table.columns:
+                close = [str(column) for column in table.columns if str(column).strip().lower() == name.strip().lower()]
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                refusals[name] = [f"the column is not in the data{hint}; columns: {join_bounded(table.columns, 40)}"]
+                continue
+            values, reasons = _parse_series(field, table[name])
+            parsed[name] = values
+            if reasons:
+                refusals[name] = reasons
+        return pd.DataFrame(parsed, index=table.index), refusals
+
+
+def describe_allowed(field: InputField) -> str:
+    """One phrase for messages and documentation: what values a field takes."""
+    match field.type:
+        case FieldType.NUMBER | FieldType.INTEGER:
+            noun = "a number" if field.type is FieldType.NUMBER else "a whole number"
+            bounds = [f"at least {field.min:g}"] if field.min is not None else []
+            bounds += [f"at most {field.max:g}"] if field.max is not None else []
+            text = " ".join([noun, " and ".join(bounds)]).strip()
+        case FieldType.BOOLEAN:
+            text = "true or false"
+        case FieldType.CATEGORY:
+            text = f"one of {join_bounded(field.values, 30)}" if field.values is not None else "a text"
+        case FieldType.TEXT:
+            text = f"a text of at most {field.max_length} characters"
+        case FieldType.DATE:
+            text = f"a date as text in the format {field.format}"
+    return f"{text}, or null" if field.nullable else text
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number" if math.isfinite(value) else "a number that is not finite"
+        case str():
+            return "a text" if value else "an empty text"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+    return f"a {type(value).__name__}"
+
+
+def _parser(field: InputField) -> Parser:
+    allowed = describe_allowed(field)
+    missing: Any = math.nan if field.is_numeric else (None if field.type is FieldType.DATE else MISSING_TEXT)
+    check = _CHECKS[field.type](field, allowed)
+
+    def parse(value: Any) -> Any:
+        if value is None:
+            if field.nullable:
+                return missing
+            raise _Refused("null", allowed)
+        return check(value)
+
+    return parse
+
+
+def _number_check(field: InputField, allowed: str) -> Parser:
+    low = -math.inf if field.min is None else field.min
+    high = math.inf if field.max is None else field.max
+    whole = field.type is FieldType.INTEGER
+
+    def check(value: Any) -> float:
+        if type(value) is not int and type(value) is not float:
+            raise _Refused(_kind(value), allowed)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise _Refused("a number that is too large", allowed) from None
+        if not math.isfinite(number):
+            raise _Refused(_kind(number), allowed)
+        if whole and (number != math.floor(number) or abs(number) > MAX_SAFE_INTEGER):
+            raise _Refused("a number that is not whole" if number != math.floor(number) else "a number that is too large", allowed)
+        if not low <= number <= high:
+            raise _Refused("a number out of range", allowed)
+        return number
+
+    return check
+
+
+def _boolean_check(field: InputField, allowed: str) -> Parser:
+    def check(value: Any) -> float:
+        if value is True:
+            return 1.0
+        if value is False:
+            return 0.0
+        raise _Refused(_kind(value), allowed)
+
+    return check
+
+
+def _category_check(field: InputField, allowed: str) -> Parser:
+    if field.values is None:
+        return _text_check(field, allowed)
+    # JSON true equals 1 in Python: the type belongs to the key.
+    texts = {(type(value), value): str(value) for value in field.values}
+
+    def check(value: Any) -> str:
+        try:
+            text = texts.get((type(value), value))
+        except TypeError:  # a list or an object
+            text = None
+        if text is None:
+            known_type = any(type(value) is kind for kind, _ in texts)
+            raise _Refused("an unknown category" if known_type else _kind(value), allowed)
+        return text
+
+    return check
+
+
+def _text_check(field: InputField, allowed: str) -> Parser:
+    def check(value: Any) -> str:
+        if type(value) is not str:
+            raise _Refused(_kind(value), allowed)
+        if len(value) > field.max_length:
+            raise _Refused(f"a text of {len(value)} characters", allowed)
+        if not value and not field.nullable:
+            raise _Refused("an empty text", allowed)
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise _Refused("a text with a lone surrogate", allowed)
+        return value
+
+    return check
+
+
+def _date_check(field: InputField, allowed: str) -> Parser:
+    def check(value: Any) -> datetime:
+        if type(value) is not str:
+            raise _Refused(_kind(value), allowed)
+        try:
+            moment = datetime.strptime(value, field.format)
+        except ValueError:
+            raise _Refused("a text that is no such date", allowed) from None
+        if not 1678 <= moment.year <= 2261:
+            raise _Refused("a date outside 1678 to 2261", allowed)
+        return moment.replace(tzinfo=None)
+
+    return check
+
+
+_CHECKS: dict[FieldType, Callable[[InputField, str], Parser]] = {
+    FieldType.NUMBER: _number_check,
+    FieldType.INTEGER: _number_check,
+    FieldType.BOOLEAN: _boolean_check,
+    FieldType.CATEGORY: _category_check,
+    FieldType.TEXT: _text_check,
+    FieldType.DATE: _date_check,
+}
+
+
+def _series(field: InputField, values: Column) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if field.is_numeric:
+        return np.asarray(values, dtype=np.float64)
+    if field.type is FieldType.DATE:
+        return pd.to_datetime(pd.Series(values, dtype="object")).astype("datetime64[ns]")
+    return np.asarray(values, dtype=object)
+
+
+def _parse_series(field: InputField, raw: pd.Series[Any]) -> tuple[Any, list[str]]:
+    """Return the canonical values of one raw text column and what was refused, counted by reason."""
+    import numpy as np
+    import pandas as pd
+
+    texts = raw.astype(object).where(raw.notna(), None)
+    missing = texts.isna().to_numpy() | (texts == "").to_numpy()
+    reasons: list[str] = []
+
+    def refuse(mask: Any, what: str) -> None:
+        count = int(np.asarray(mask).sum())
+        if count:
+            reasons.append(f"{count} of {len(texts)} rows hold {what}; allowed: {describe_allowed(field)}")
+
+    if not field.nullable:
+        refuse(missing, "no value")
+    values: Any
+    if field.is_numeric:
+        if field.type is FieldType.BOOLEAN:
+            words = texts.astype(str).str.strip().str.lower()
+            values = np.where(words.isin(TRUE_WORDS), 1.0, np.where(words.isin(FALSE_WORDS), 0.0, np.nan))
+        else:
+            values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+        finite = np.isfinite(values)
+        refuse(~missing & ~finite, "something else")
+        if field.type is FieldType.INTEGER:
+            refuse(finite & (values != np.floor(values)), "a number that is not whole")
+        if field.min is not None:
+            refuse(finite & (values < field.min), "a smaller number")
+        if field.max is not None:
+            refuse(finite & (values > field.max), "a larger number")
+        return np.where(finite, values, np.nan), reasons
+    if field.type is FieldType.DATE:
+        stamps = pd.to_datetime(texts.where(~missing, None), format=field.format, errors="coerce")
+        refuse(~missing & stamps.isna().to_numpy(), "a text that is no such date")
+        return stamps.astype("datetime64[ns]").to_numpy(), reasons
+    text = texts.where(~missing, MISSING_TEXT).astype(str)
+    if field.values is not None:
+        known = text.isin([str(value) for value in field.values]).to_numpy()
+        refuse(~missing & ~known, "another category")
+    refuse(text.str.len().to_numpy() > field.max_length, "a longer text")
+    return text.to_numpy(dtype=object), reasons

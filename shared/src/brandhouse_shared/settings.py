@@ -1,0 +1,83 @@
+"""Where a process runs: read once from the environment at an entry point and passed on.
+
+What a brand declares is configuration (`config`), never a setting.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from brandhouse_shared.errors import WorkspaceNotFoundError
+
+
+def find_workspace(start: Path) -> Path:
+    """Return the nearest folder at or above `start` that holds `brands/` and `pyproject.toml`.
+
+    Raises:
+        WorkspaceNotFoundError: If there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / "brands").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise WorkspaceNotFoundError(start)
+
+
+class Settings(BaseSettings):
+    """Settings of one process, prefix `BRANDHOUSE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="BRANDHOUSE_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    root: Path
+    """The workspace: the folder that holds `brands/`. Default: found upwards from the current folder."""
+
+    home: Path
+    """All local state. Default `.brandhouse/` in the workspace, ignored by Git. Read by every part."""
+
+    ledger_url: SecretStr
+    """SQLAlchemy URL of the ledger; may hold a password. Default: SQLite in `home`."""
+
+    prefect_port: int = 4200
+    """Port of the Prefect server that `up` and `demo` start, on 127.0.0.1."""
+
+    concurrent_runs: int = 2
+    """Flow runs of the shared pool that may execute at once on this machine. Default: two, for two cores."""
+
+    artifact_store: str = "brandhouse_serving.model_store:BentoArtifactStore"
+    """`module:class` of the artifact store. Named here, not imported, so that flows and serving stay strangers."""
+
+    actor: str = ""
+    """Who acts, as written to the ledger. Default: the operating system's user."""
+
+    @property
+    def brands_dir(self) -> Path:
+        """The folder whose sub-folders are the brands."""
+        return self.root / "brands"
+
+    @property
+    def lock_file(self) -> Path:
+        """The one lock of all dependencies; its hash is part of every version's record."""
+        return self.root / "requirements.lock"
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process from its environment.
+
+    Raises:
+        WorkspaceNotFoundError: If no workspace is at or above the current folder and none is set.
+    """
+    root = Path(os.environ.get("BRANDHOUSE_ROOT") or find_workspace(Path.cwd())).resolve()
+    home = Path(os.environ.get("BRANDHOUSE_HOME") or root / ".brandhouse").resolve()
+    ledger_url = os.environ.get("BRANDHOUSE_LEDGER_URL") or f"sqlite:///{home / 'ledger.db'}"
+    actor = os.environ.get("BRANDHOUSE_ACTOR") or _login_name()
+    return Settings(root=root, home=home, ledger_url=SecretStr(ledger_url), actor=actor)
+
+
+def _login_name() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"uid-{os.getuid()}"
