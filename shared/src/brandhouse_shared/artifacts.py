@@ -10,10 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brandhouse_shared.config import InputField, Scalar
 from brandhouse_shared.contracts import Contract
+from brandhouse_shared.errors import ArtifactCorruptError
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
@@ -107,6 +108,18 @@ class ArtifactStore(Protocol):
 
     def delete(self, key: ModelKey, digest: str) -> None:
         """Remove one artifact; no error if it is not there."""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a stored artifact.
+
+    Raises:
+        ArtifactCorruptError: If it is missing or not of a format this release knows.
+    """
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ArtifactCorruptError(folder.name, f"its manifest cannot be read ({type(error).__name__})") from error
 
 
 def folder_digest(folder: Path) -> str:

@@ -133,8 +133,8 @@ def _describe(error: ValidationError) -> Iterator[str]:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its name"
-        for part in message.split("; ") if item["type"] == "value_error" and item["loc"] == () else [message]:
-            yield f"{where}: {part}"
+        # A validator of a whole table reports all its problems in one error, a line each.
+        yield from (f"{where}: {line}" for line in message.split("\n"))
 
 
 def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
@@ -160,6 +160,7 @@ def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
         ) from error
     lacking = [name for name in ("build_features", "build_estimator") if not callable(getattr(module, name, None))]
     if lacking:
+        unload_brand(brand.name)
         raise EntrypointError(f"{brand.name}: {entrypoint} lacks {' and '.join(lacking)}; a model's module defines both")
     return cast(ModelCode, module)
 

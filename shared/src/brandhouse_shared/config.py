@@ -322,7 +322,7 @@ class ModelConfig(Declared):
         if unknown:
             problems.append(f"gates.allow_leakage names no input: {', '.join(unknown)}")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -377,7 +377,7 @@ class BrandConfig(Declared):
             if model.entrypoint.split(".")[0] != f"brand_{self.name}":
                 problems.append(f"models.{name}.entrypoint: {model.entrypoint!r} is outside brand_{self.name}; a brand may use only its own code")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def as_document(self) -> dict[str, Any]:

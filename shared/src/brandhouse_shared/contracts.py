@@ -109,6 +109,15 @@ class Contract:
 
         return pd.DataFrame({name: _series(field, columns[name]) for name, field in self.fields.items()})
 
+    def columns_of(self, frame: pd.DataFrame) -> dict[str, Column]:
+        """Turn a canonical frame back into columns as `parse_rows` gives them."""
+        return {name: _values(field, frame[name]) for name, field in self.fields.items()}
+
+    def instances_of(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """Turn a canonical frame into JSON objects that `parse_rows` takes; a missing value is null."""
+        columns = {name: [_as_json(field, value) for value in values] for (name, values), field in zip(self.columns_of(frame).items(), self.fields.values(), strict=True)}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
     # -- tables --------------------------------------------------------------------------------------------------
 
     def parse_table(self, table: pd.DataFrame, subject: str) -> pd.DataFrame:
@@ -304,6 +313,27 @@ def _series(field: InputField, values: Column) -> Any:
     if field.type is FieldType.DATE:
         return pd.to_datetime(pd.Series(values, dtype="object")).astype("datetime64[ns]")
     return np.asarray(values, dtype=object)
+
+
+def _values(field: InputField, series: pd.Series[Any]) -> Column:
+    if field.type is FieldType.DATE:
+        return [stamp.to_pydatetime() if stamp == stamp else None for stamp in series]  # NaT differs from itself
+    return [float(value) for value in series] if field.is_numeric else list(series)
+
+
+def _as_json(field: InputField, value: Any) -> Any:
+    match field.type:
+        case FieldType.INTEGER:
+            return None if math.isnan(value) else int(value)
+        case FieldType.NUMBER:
+            return None if math.isnan(value) else value
+        case FieldType.BOOLEAN:
+            return None if math.isnan(value) else bool(value)
+        case FieldType.DATE:
+            return None if value is None else value.strftime(field.format)
+        case FieldType.CATEGORY if field.values is not None:
+            return next((known for known in field.values if str(known) == value), None)
+    return value or None
 
 
 def _parse_series(field: InputField, raw: pd.Series[Any]) -> tuple[Any, list[str]]:

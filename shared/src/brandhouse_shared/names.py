@@ -18,7 +18,7 @@ _VERSION = re.compile(r"^v([1-9][0-9]{0,8})$")
 
 def is_name(value: str) -> bool:
     """Whether `value` may name a brand or a model (it becomes part of a Python module name)."""
-    return bool(_NAME.match(value)) and not keyword.iskeyword(value)
+    return bool(_NAME.fullmatch(value)) and not keyword.iskeyword(value)
 
 
 def check_name(kind: str, value: str) -> str:
@@ -76,7 +76,7 @@ class VersionKey:
             InvalidNameError: If it is not of that form.
         """
         head, _, tail = text.rpartition("/")
-        match = _VERSION.match(tail)
+        match = _VERSION.fullmatch(tail)
         if not match:
             raise InvalidNameError("version key", text, "BRAND/MODEL/vNUMBER, such as autoplein/price/v7")
         key = ModelKey.parse(head)
@@ -97,7 +97,7 @@ def parse_version(text: str) -> int:
     Raises:
         InvalidNameError: If it is neither.
     """
-    match = _VERSION.match(text if text.startswith("v") else f"v{text}")
+    match = _VERSION.fullmatch(text if text.startswith("v") else f"v{text}")
     if not match:
         raise InvalidNameError("version", text, "v1, v2, ...")
     return int(match.group(1))

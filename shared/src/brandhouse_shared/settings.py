@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     actor: str = ""
     """Who acts, as written to the ledger. Default: the operating system's user."""
 
+    silo_memory_mib: int = 2048
+    """What one brand's own serving process may write to, in MiB. Default: room for a forest and a batch. Read by serving."""
+
+    metrics_token: SecretStr | None = None
+    """Bearer token that reads the metrics of all brands from another machine. None: only from this machine."""
+
     @property
     def brands_dir(self) -> Path:
         """The folder whose sub-folders are the brands."""

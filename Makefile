@@ -1,0 +1,76 @@
+# `make` lists the targets. Everything is installed below this folder; nothing global is touched.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+MEMBERS := shared platform/flows platform/serving platform/console
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) $(wildcard brands/*/pyproject.toml)
+BIN := .venv/bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.tools/bin/uv:
+	@echo "bringing uv $(UV_VERSION) into .tools"
+	@$(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | $(UV)
+	@echo "installing the locked environment into .venv"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.ready ## install the locked environment into .venv
+
+.PHONY: demo
+demo: setup ## the whole story with all brands: train, gate, promote, serve, predict, summary
+	@$(BIN)/brandhouse demo
+
+.PHONY: up
+up: setup ## keep everything running on this machine until Ctrl-C
+	@$(BIN)/brandhouse up
+
+.PHONY: test
+test: setup ## all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: setup ## all tests
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: setup ## format check, lint, import contracts, types, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy -p brandhouse_shared -p brandhouse_flows -p brandhouse_serving -p brandhouse_console
+	$(BIN)/python -m brandhouse_console.reference --check
+
+.PHONY: check
+check: lint ## what CI runs: lint, the brands, tests
+	$(BIN)/brandhouse check
+	$(MAKE) test
+
+.PHONY: format
+format: setup ## format the code and write the generated files
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python -m brandhouse_console.reference
+
+.PHONY: lock
+lock: $(UV) ## write requirements.lock after a dependency was added; keeps all other versions
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev \
+	  $(foreach name,shared flows serving console,--no-emit-package brandhouse-$(name)) -o requirements.lock $(PROJECTS) >/dev/null
+
+.PHONY: bench-flows
+bench-flows: setup ## measure flows, registration and scale beside their peers; writes docs/benchmarks/flows.md
+	$(BIN)/python benchmarks/bench_flows.py
+
+.PHONY: clean
+clean: ## remove the environment and all local state
+	rm -rf .venv .tools .brandhouse .mypy_cache .ruff_cache .pytest_cache

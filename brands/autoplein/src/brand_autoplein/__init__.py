@@ -1,0 +1,1 @@
+"""Autoplein, the market place for used cars: what is this car worth?"""

@@ -1,0 +1,1 @@
+"""Draadloos, news of technology: which desk gets this post?"""

@@ -1,0 +1,1 @@
+"""Kadogids, a catalogue of gifts: who orders, and for how much?"""

@@ -1,0 +1,1 @@
+"""Laptopwijzer, price comparison for laptops: what should this configuration cost?"""

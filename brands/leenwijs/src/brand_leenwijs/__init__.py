@@ -1,0 +1,1 @@
+"""Leenwijs, comparing loans: who would take up a personal loan?"""

@@ -1,0 +1,1 @@
+"""Loonkompas, jobs and pay: what does a profile like this earn an hour?"""

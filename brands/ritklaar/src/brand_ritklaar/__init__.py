@@ -1,0 +1,1 @@
+"""Ritklaar, rides booked ahead: will this booking be cancelled?"""

@@ -1,0 +1,1 @@
+"""Veilinghoek, tips for sellers: will this auction get a second bidder?"""

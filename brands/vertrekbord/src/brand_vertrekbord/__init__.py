@@ -1,0 +1,1 @@
+"""Vertrekbord, flights at a glance: will this flight leave late?"""

@@ -1,0 +1,1 @@
+"""Wiegwijzer, for parents to be: which birth weight is usual for a pregnancy like this?"""

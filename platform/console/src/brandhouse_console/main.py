@@ -1,0 +1,258 @@
+"""The command line: what each command is called and takes. What it does is in the module it imports when it is run.
+
+Nothing heavy is imported here: `--help` and completion answer in a fraction of a second.
+"""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="brandhouse",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # importing the renderer would double the time of --help
+    pretty_exceptions_enable=False,
+    help="One repository in which a media house of many brands runs machine learning in production.",
+)
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys: created and shown once, stored hashed.")
+ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The ledger's schema.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_app, name="ledger")
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Offer BRAND/MODEL for the shell's completion, from the brand files alone."""
+    from brandhouse_console.targets import known_models
+
+    return [key for key in known_models() if key.startswith(incomplete)]
+
+
+def complete_brand(incomplete: str) -> list[str]:
+    """Offer brand names for the shell's completion, from the folders alone."""
+    from brandhouse_console.targets import known_brands
+
+    return [name for name in known_brands() if name.startswith(incomplete)]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="BRAND/MODEL", autocompletion=complete_model)]
+BrandArgument = Annotated[str, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
+BrandArguments = Annotated[list[str] | None, typer.Argument(metavar="[BRAND ...]", autocompletion=complete_brand)]
+TargetArgument = Annotated[str, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_model)]
+Reason = Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")]
+Host = Annotated[str, typer.Option(help="Address to bind; the default is reachable from this machine only.")]
+
+
+@app.command()
+def check(brand: BrandArguments = None, as_json: AsJson = False) -> None:
+    """Say whether brand folders are good brands: every problem at once."""
+    from brandhouse_console import checking
+
+    checking.check(brand or [], as_json=as_json)
+
+
+@app.command()
+def ingest(
+    brand: BrandArgument,
+    accept_new: Annotated[bool, typer.Option("--accept-new", help="Take bytes that differ from the pointer as a new snapshot.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a brand's data in: rebuild, verify against the pointer, check the contract, push to its remote."""
+    from brandhouse_console import running
+
+    running.ingest(brand, accept_new=accept_new, as_json=as_json)
+
+
+@app.command()
+def train(
+    target: TargetArgument,
+    force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
+    server: Annotated[bool, typer.Option("--server", help="Run through the Prefect server of `brandhouse up`.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, or all models of a brand, through the template: baselines, gates, card, registration."""
+    from brandhouse_console import running
+
+    running.train(target, force=force, server=server, as_json=as_json)
+
+
+@app.command()
+def register(as_json: AsJson = False) -> None:
+    """Make the Prefect server's deployments equal to what the brands declare, and print the difference."""
+    from brandhouse_console import running
+
+    running.register(as_json=as_json)
+
+
+@app.command()
+def serve(
+    brand: BrandArguments = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
+) -> None:
+    """Answer predictions for all brands, or for the ones named."""
+    from brandhouse_console import answering
+
+    answering.serve(brand or [], host=host, port=port)
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    instance: Annotated[str | None, typer.Option("--json", help="One instance as a JSON object, or several as a list.")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Answer this many held-out rows instead.")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Ask this gateway instead of answering here; the key comes from BRANDHOUSE_KEY.")
+    ] = None,
+) -> None:
+    """Predict with the version in production, exactly as the API does; the answer is logged like any other."""
+    from brandhouse_console import answering
+
+    answering.predict(model, instance=instance, sample=sample, url=url)
+
+
+@app.command()
+def versions(model: ModelArgument, as_json: AsJson = False) -> None:
+    """List a model's versions, newest first, with score, gates and stage."""
+    from brandhouse_console import stages
+
+    stages.versions(model, as_json=as_json)
+
+
+@app.command()
+def promote(
+    model: ModelArgument,
+    reason: Reason,
+    version: Annotated[str | None, typer.Option("--version", help="Version, such as v3. Default: the newest candidate.")] = None,
+    to: Annotated[str, typer.Option("--to", help="shadow, canary or production.")] = "production",
+    force: Annotated[bool, typer.Option("--force", help="Although its gates failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Move a version to a stage; serving follows within a second."""
+    from brandhouse_console import stages
+
+    stages.promote(model, reason=reason, version=version, to=to, force=force, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    model: ModelArgument,
+    reason: Reason,
+    to: Annotated[str | None, typer.Option("--to", help="Version to go back to. Default: the one in production before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the version back that was in production before."""
+    from brandhouse_console import stages
+
+    stages.rollback(model, reason=reason, to=to, as_json=as_json)
+
+
+@app.command()
+def retire(model: ModelArgument, reason: Reason, as_json: AsJson = False) -> None:
+    """Take a model out of production."""
+    from brandhouse_console import stages
+
+    stages.retire(model, reason=reason, as_json=as_json)
+
+
+@app.command()
+def history(model: ModelArgument, as_json: AsJson = False) -> None:
+    """List every stage change of a model: who, when, why, from, to."""
+    from brandhouse_console import stages
+
+    stages.history(model, as_json=as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show all models at a glance."""
+    from brandhouse_console import overview
+
+    overview.status(as_json=as_json)
+
+
+@app.command()
+def up(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+) -> None:
+    """Keep everything running on this machine until Ctrl-C: Prefect, worker, gateway."""
+    from brandhouse_console import local_stack
+
+    local_stack.up(host=host, port=port, prefect_port=prefect_port)
+
+
+@app.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080, or a free one.")] = None,
+    prefect_port: Annotated[int | None, typer.Option(help="Port of the Prefect server. Default: 4200, or a free one.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running after the summary, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story with all brands: train through the server, gate, promote, serve, predict; then a summary."""
+    from brandhouse_console import demonstration
+
+    demonstration.demo(port=port, prefect_port=prefect_port, keep=keep, as_json=as_json)
+
+
+@keys_app.command("create")
+def keys_create(
+    brand: BrandArgument,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="predict, feedback, read or admin; may be repeated. Default: predict, feedback, read."),
+    ] = None,
+    expires_days: Annotated[int | None, typer.Option("--expires-days", min=1, help="Days until it expires. Default: never.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key for a brand and show it, once."""
+    from brandhouse_console import key_ring
+
+    key_ring.create(brand, scopes=scope or [], expires_days=expires_days, as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    brand: BrandArgument,
+    key_id: Annotated[str | None, typer.Option("--key-id", help="The key's id. Default: all keys of the brand.")] = None,
+    reason: Reason = "revoked by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Revoke keys of a brand; takes effect within a second."""
+    from brandhouse_console import key_ring
+
+    key_ring.revoke(brand, key_id=key_id, reason=reason, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(brand: BrandArgument, as_json: AsJson = False) -> None:
+    """List a brand's keys: never the keys themselves."""
+    from brandhouse_console import key_ring
+
+    key_ring.listing(brand, as_json=as_json)
+
+
+@ledger_app.command("upgrade")
+def ledger_upgrade() -> None:
+    """Bring the ledger's schema to this release; a SQLite ledger is copied aside first."""
+    from brandhouse_console import overview
+
+    overview.upgrade_ledger()
+
+
+def main() -> None:
+    """Run the command; an error of the platform is one message and exit status 1, never a stack trace."""
+    import sys
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from brandhouse_shared.errors import BrandhouseError
+
+        if not isinstance(error, BrandhouseError):
+            raise
+        print(f"brandhouse: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,74 @@
+"""All models at a glance, from the brand files and one query on the ledger."""
+
+from typing import Any
+
+from brandhouse_console.output import print_json, print_table
+from brandhouse_shared.brands import discover_brands
+from brandhouse_shared.ledger.status import read_status
+from brandhouse_shared.ledger.records import StatusRow
+from brandhouse_shared.settings import load_settings
+
+
+def status(*, as_json: bool) -> None:
+    """Print one line per declared model; a model without a version is shown as such, a broken brand as broken."""
+    settings = load_settings()
+    rows = {(row.brand, row.model): row for row in read_status(settings.ledger_url.get_secret_value())}
+    brands, errors = discover_brands(settings.brands_dir)
+    documents = [
+        _document(key.brand, key.model, rows.pop((key.brand, key.model), None), brand.model(key.model))
+        for brand in brands
+        for key in brand.model_keys
+    ]
+    documents += [_document(brand, model, row, None) for (brand, model), row in sorted(rows.items())]
+    if as_json:
+        print_json(documents)
+    else:
+        _print_documents(documents)
+        for error in errors:
+            print(f"broken: {error}")
+
+
+def _document(brand: str, model: str, row: StatusRow | None, declared: Any) -> dict[str, Any]:
+    if row is None:
+        fixed = {"version": None, "stage": "untrained", "score": None, "baseline_score": None, "runtime": None, "created_at": None}
+        return {
+            "brand": brand,
+            "model": model,
+            "task": str(declared.task),
+            "metric": declared.metric,
+            **fixed,
+            "promoted_at": None,
+            "actor": None,
+        }
+    document = row.model_dump(mode="json")
+    return {**document, "brand": brand, "model": model, "version": f"v{row.version}", "declared": declared is not None}
+
+
+def _print_documents(documents: list[dict[str, Any]]) -> None:
+    print_table(
+        ["brand", "model", "version", "stage", "task", "metric", "score", "baseline", "runtime", "promoted by"],
+        [
+            [
+                item["brand"],
+                item["model"],
+                item["version"],
+                item["stage"],
+                item["task"],
+                item["metric"],
+                item["score"],
+                item["baseline_score"],
+                item["runtime"],
+                item["actor"],
+            ]
+            for item in documents
+        ],
+        empty="no brand yet: a brand is a folder below brands/ with a brand.toml",
+    )
+
+
+def upgrade_ledger() -> None:
+    """Bring the ledger's schema to this release."""
+    from brandhouse_shared.ledger import upgrade_ledger as upgrade
+
+    upgrade(load_settings().ledger_url.get_secret_value())
+    print("the ledger is up to date")

@@ -1,0 +1,97 @@
+"""Run a template now: here in this process, or through the server."""
+
+import asyncio
+import sys
+import uuid
+from typing import Any
+
+from brandhouse_console.output import print_json
+from brandhouse_console.targets import models_of_target
+from brandhouse_shared.artifacts import load_artifact_store
+from brandhouse_shared.brands import discover_brands, find_brand
+from brandhouse_shared.errors import BrandhouseError
+from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.names import ModelKey
+from brandhouse_shared.settings import Settings, load_settings
+
+
+def ingest(name: str, *, accept_new: bool, as_json: bool) -> None:
+    """Bring a brand's data in and print what came."""
+    from brandhouse_console.progress import show_steps
+    from brandhouse_flows.intake import ingest as bring_in
+
+    settings = load_settings()
+    brand = find_brand(settings.brands_dir, name)
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    with show_steps(name, silent=as_json) as step:
+        ingested = bring_in(settings, brand, ledger, step, accept_new=accept_new)
+    if as_json:
+        print_json(
+            [
+                {"dataset": item.snapshot.dataset, "file": item.snapshot.file, "hash_md5": item.snapshot.hash_md5, "rows": item.rows, "changed": item.snapshot.changed}
+                for item in ingested
+            ]
+        )
+        return
+    for item in ingested:
+        rows = ", ".join(f"{model}: {count} rows" for model, count in item.rows.items())
+        state = "new pointer, commit it" if item.snapshot.changed else "as its pointer says"
+        print(f"{name}: {item.snapshot.file} {item.snapshot.hash_md5} ({state}); {rows}")
+
+
+def train(target: str, *, force: bool, server: bool, as_json: bool) -> None:
+    """Train one model or all of a brand; one that fails does not stop the others, and the exit status says so."""
+    settings = load_settings()
+    keys = models_of_target(settings, target)
+    results = asyncio.run(_train_on_server(settings, keys, force)) if server else [_train_here(settings, key, force, silent=as_json) for key in keys]
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            print(result["detail"])
+    if any(result["outcome"] == "failed" for result in results):
+        sys.exit(1)
+
+
+def _train_here(settings: Settings, key: ModelKey, force: bool, *, silent: bool) -> dict[str, Any]:
+    from brandhouse_console.progress import show_steps
+    from brandhouse_flows.learning import train as learn
+    from brandhouse_flows.planning import plan_training
+
+    try:
+        plan = plan_training(settings, key, str(uuid.uuid4()), "local")
+        ledger = open_ledger(settings.ledger_url.get_secret_value())
+        with show_steps(str(key), silent=silent) as step:
+            outcome = learn(plan, ledger, load_artifact_store(settings), step, force=force)
+    except BrandhouseError as error:
+        return {"brand": key.brand, "model": key.model, "outcome": "failed", "detail": str(error)}
+    return {
+        "brand": key.brand,
+        "model": key.model,
+        "outcome": outcome.kind,
+        "version": f"v{outcome.version.number}",
+        "stage": str(outcome.stage),
+        "gates": [gate.as_document() for gate in outcome.gates],
+        "seconds": round(outcome.seconds, 3),
+        "detail": outcome.detail,
+    }
+
+
+async def _train_on_server(settings: Settings, keys: list[ModelKey], force: bool) -> list[dict[str, Any]]:
+    from brandhouse_console.server_runs import run_trainings
+
+    return await run_trainings(settings, keys, force=force)
+
+
+def register(*, as_json: bool) -> None:
+    """Make the server's deployments equal to what the brands declare."""
+    from brandhouse_console.server_runs import register_all
+
+    settings = load_settings()
+    brands, errors = discover_brands(settings.brands_dir)
+    difference = asyncio.run(register_all(settings, brands))
+    print_json(difference) if as_json else print(difference)
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
+    if errors:
+        sys.exit(1)

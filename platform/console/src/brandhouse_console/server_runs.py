@@ -1,0 +1,104 @@
+"""Registration and runs through the Prefect server of this machine.
+
+Prefect reads where its server is from the environment when it is first imported, so that is set before.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brandhouse_shared.brands import Brand
+from brandhouse_shared.errors import BrandhouseError
+from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.names import ModelKey
+from brandhouse_shared.settings import Settings
+
+if TYPE_CHECKING:
+    from brandhouse_flows.deployments import Diff, RunChange
+
+STACK_FILE = "stack.json"
+"""Below the home: addresses of what `up` or `demo` keeps running."""
+
+Watch = Callable[["RunChange"], None]
+
+
+def stack_file(settings: Settings) -> Path:
+    """Where the addresses of the running parts are written."""
+    return settings.home / STACK_FILE
+
+
+def find_server(settings: Settings) -> None:
+    """Point this process's Prefect client at the running server.
+
+    Raises:
+        BrandhouseError: If none is known.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    from brandhouse_flows.server import server_environment
+
+    try:
+        port = json.loads(stack_file(settings).read_text())["prefect_port"]
+    except (OSError, ValueError, KeyError):
+        raise BrandhouseError("no Prefect server of this workspace is running; start one with `brandhouse up`, or set PREFECT_API_URL") from None
+    os.environ.update(server_environment(settings, port))
+
+
+async def register_all(settings: Settings, brands: Sequence[Brand]) -> "Diff":
+    """Make the server's deployments equal to what the brands declare, and record what was changed."""
+    find_server(settings)
+    from prefect.client.orchestration import get_client
+
+    from brandhouse_flows.deployments import desired_deployments, register
+
+    specs = desired_deployments(brands, settings)
+    async with get_client() as client:
+        difference = await register(client, specs)
+    if not difference.is_empty:
+        _record(settings, difference, {spec.full_name: spec.digest for spec in specs})
+    return difference
+
+
+async def run_trainings(settings: Settings, keys: Sequence[ModelKey], *, force: bool, watch: Watch | None = None) -> list[dict[str, Any]]:
+    """Run the `train` deployments of some models and return how each ended, in the order of `keys`."""
+    find_server(settings)
+    from prefect.client.orchestration import get_client
+
+    from brandhouse_flows.deployments import run_deployments, train_deployment
+
+    ended: dict[str, RunChange] = {}
+    async with get_client() as client:
+        async for change in run_deployments(client, [train_deployment(key) for key in keys], {"force": True} if force else {}):
+            if watch is not None:
+                watch(change)
+            if change.is_final:
+                ended[change.deployment] = change
+    return [_result(key, ended[train_deployment(key)]) for key in keys]
+
+
+def _result(key: ModelKey, change: "RunChange") -> dict[str, Any]:
+    outcome = {"Registered": "registered", "Unchanged": "unchanged", "GatesFailed": "gates_failed"}.get(change.state, "failed")
+    detail = change.message if change.is_completed else f"{key}: {change.state}: {change.message}"
+    return {
+        "brand": key.brand,
+        "model": key.model,
+        "outcome": outcome,
+        "seconds": round(change.seconds, 3),
+        "detail": detail,
+        "flow_run_id": str(change.flow_run_id),
+    }
+
+
+def _record(settings: Settings, difference: "Diff", digests: dict[str, str]) -> None:
+    from datetime import UTC, datetime
+
+    from brandhouse_shared.ledger.records import DeploymentRecord
+
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    for action, names in (("created", difference.created), ("updated", difference.updated), ("removed", difference.removed)):
+        for name in names:
+            ledger.record_deployment(
+                DeploymentRecord(name=name, spec_hash=digests.get(name, "-"), action=action, at=datetime.now(UTC), actor=settings.actor)
+            )

@@ -1,0 +1,115 @@
+"""Versions and their stages: list, promote, roll back, retire. Every change says who and why."""
+
+from brandhouse_shared.ledger.ledger import Ledger
+
+from brandhouse_console.output import print_json, print_table
+from brandhouse_console.targets import find_model
+from brandhouse_shared.errors import StageChangeError, UnknownVersionError
+from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.ledger.records import StageChange, StageEvent
+from brandhouse_shared.ledger.stages import Stage
+from brandhouse_shared.names import ModelKey, VersionKey, parse_version
+from brandhouse_shared.settings import Settings, load_settings
+
+
+def versions(target: str, *, as_json: bool) -> None:
+    """Print a model's versions, newest first."""
+    _, key, ledger = _open(target)
+    found = ledger.versions(key)
+    if as_json:
+        print_json(
+            [
+                {"brand": key.brand, "model": key.model, "version": f"v{item.number}", "stage": str(item.stage)}
+                | item.record.model_dump(mode="json", exclude={"key"})
+                for item in found
+            ]
+        )
+        return
+    print_table(
+        ["version", "stage", "metric", "score", "baseline", "gates", "runtime", "kind", "trained"],
+        [
+            [
+                f"v{item.number}",
+                str(item.stage),
+                item.record.metric,
+                item.record.score,
+                item.record.baseline_score,
+                "passed" if item.record.gates_passed else "failed",
+                item.record.runtime,
+                item.record.kind,
+                item.record.created_at,
+            ]
+            for item in found
+        ],
+        title=str(key),
+        empty=f"{key} has no version yet; train one with `brandhouse train {key}`",
+    )
+
+
+def promote(target: str, *, reason: str, version: str | None, to: str, force: bool, as_json: bool) -> None:
+    """Move a version to shadow, canary or production."""
+    allowed = (Stage.SHADOW, Stage.CANARY, Stage.PRODUCTION)
+    if to not in allowed:
+        raise StageChangeError(f"{target}: {to!r} is no stage to promote to; allowed: {', '.join(allowed)}")
+    settings, key, ledger = _open(target)
+    chosen = key.version(parse_version(version)) if version else _newest_candidate(ledger, key)
+    change = StageChange(version=chosen, to=Stage(to), actor=settings.actor, reason=reason, force=force)
+    _print_event(ledger.change_stage(change), as_json=as_json)
+
+
+def rollback(target: str, *, reason: str, to: str | None, as_json: bool) -> None:
+    """Put the version back that was in production before."""
+    settings, key, ledger = _open(target)
+    number = parse_version(to) if to else None
+    _print_event(ledger.rollback(key, actor=settings.actor, reason=reason, to=number), as_json=as_json)
+
+
+def retire(target: str, *, reason: str, as_json: bool) -> None:
+    """Take a model out of production."""
+    settings, key, ledger = _open(target)
+    _print_event(ledger.retire(key, actor=settings.actor, reason=reason), as_json=as_json)
+
+
+def history(target: str, *, as_json: bool) -> None:
+    """Print every stage change of a model."""
+    _, key, ledger = _open(target)
+    events = ledger.stage_events(key)
+    if as_json:
+        print_json([_event_document(event) for event in events])
+        return
+    print_table(
+        ["when", "version", "from", "to", "who", "why"],
+        [[event.at, f"v{event.version.number}", event.from_stage, str(event.to), event.actor, event.reason] for event in events],
+        title=str(key),
+        empty=f"{key} has no history yet",
+    )
+
+
+def _open(target: str) -> tuple[Settings, ModelKey, Ledger]:
+    settings = load_settings()
+    _, key = find_model(settings, target)
+    return settings, key, open_ledger(settings.ledger_url.get_secret_value())
+
+
+def _newest_candidate(ledger: Ledger, key: ModelKey) -> VersionKey:
+    found = ledger.versions(key)
+    for item in found:
+        if item.stage in (Stage.CANDIDATE, Stage.SHADOW, Stage.CANARY):
+            return item.key
+    known = [f"v{item.number} ({item.stage})" for item in found]
+    raise UnknownVersionError(key, "that waits for promotion; name one with --version", known)
+
+
+def _event_document(event: StageEvent) -> dict[str, object]:
+    return event.model_dump(mode="json", exclude={"version"}) | {
+        "brand": event.version.brand,
+        "model": event.version.model,
+        "version": f"v{event.version.number}",
+    }
+
+
+def _print_event(event: StageEvent, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_event_document(event))
+        return
+    print(f"{event.version}: {event.from_stage or 'new'} -> {event.to} by {event.actor}: {event.reason}")

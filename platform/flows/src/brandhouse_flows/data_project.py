@@ -1,0 +1,358 @@
+"""The data of one brand: snapshots by content, each in the brand's own cache and the brand's own remote.
+
+The only module that names DVC; swapping the tool changes this file. A brand folder is a DVC project of its own
+(`--subdir`), so brands never wait for each other's lock and a brand's remote never holds another's bytes. What is
+committed is the pointer (`data/<file>.dvc`) and an empty configuration: cache, remote and credentials differ from
+machine to machine and are handed over at run time.
+
+Git is never touched here: twelve processes that stage files in one repository break each other's index lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brandhouse_flows.content import copy_whole, disk_full_named, exclusive, hash_file, is_intact, write_whole
+from brandhouse_flows.remotes import is_url, remote_address, remote_credentials
+from brandhouse_flows.sources import find_source
+from brandhouse_shared.brands import Brand
+from brandhouse_shared.config import Dataset, FileSource
+from brandhouse_shared.errors import DataProjectLockedError, DatasetError, RetryableError, SnapshotMismatchError, join_bounded
+from brandhouse_shared.settings import Settings
+
+LOCK_WAIT_SECONDS = 60.0
+"""Longer than any import that ships; a training waits for another model's import of the same brand instead of failing."""
+
+COMMITTED_CONFIG = "# Cache, remote and credentials differ from machine to machine: config.local and the environment hold them.\n"
+
+_HASH = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What the committed `.dvc` file names."""
+
+    hash_md5: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One content of a dataset.
+
+    Attributes:
+        dataset: Name in `brand.toml`.
+        file: Path below the brand's folder.
+        hash_md5: Hash of the bytes, the snapshot's name for ever.
+        size_bytes: Size of the file.
+        path: The bytes in the brand's folder. A later import replaces them; `fetch` gives a path that stays.
+        changed: Whether the pointer was written: the first import of a new dataset, or accepted new data.
+    """
+
+    dataset: str
+    file: str
+    hash_md5: str
+    size_bytes: int
+    path: Path
+    changed: bool
+
+
+class DataProject:
+    """The snapshots of one brand."""
+
+    def __init__(self, brand: Brand, settings: Settings, *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        self._brand = brand
+        self._home = settings.home
+        self._lock_wait_seconds = lock_wait_seconds
+        self._cache_dir = settings.home / "cache" / "dvc" / brand.name
+        self._remote = remote_address(brand, settings)
+
+    def ensure_initialised(self) -> None:
+        """Make the brand's folder a data project. Nothing that is right already is written again."""
+        folder = self._brand.folder / ".dvc"
+        texts = {folder / "config": COMMITTED_CONFIG, folder / ".gitignore": "/config.local\n/tmp\n/cache\n"}
+        for path, text in texts.items():
+            if not path.is_file():
+                write_whole(path, text)
+        _write_if_other(folder / "config.local", self._local_config_text())
+
+    def pointer(self, dataset: str) -> Pointer:
+        """Read what the committed pointer of a dataset names.
+
+        Raises:
+            DatasetError: If there is none, or it is not one file's pointer.
+        """
+        import yaml  # type: ignore[import-untyped]
+
+        path = self._pointer_path(dataset)
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            (out,) = document["outs"]
+            pointer = Pointer(str(out["md5"]), int(out["size"]))
+        except FileNotFoundError as error:
+            raise DatasetError(f"{self._subject(dataset)}: no pointer {path.name}; make it with `brandhouse ingest`") from error
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{self._subject(dataset)}: {path.name} is no pointer to one file; restore it from Git") from error
+        self._check_hash(dataset, pointer.hash_md5)
+        return pointer
+
+    def import_source(self, dataset: str, accept_new: bool = False) -> Snapshot:
+        """Bring the source's bytes into the brand's folder, its cache and its remote.
+
+        The file under `data/` is made from the source: changes made to it by hand are replaced. If all is there
+        already, nothing is read but one small file, and DVC is not imported. A source file that is not on this machine
+        is no error while the snapshot that the pointer names can be fetched.
+
+        Args:
+            dataset: Name in `brand.toml`.
+            accept_new: Whether other bytes than the pointer names become the new snapshot. Older ones stay fetchable.
+
+        Raises:
+            DatasetError: If the source is missing or empty, or the remote cannot be used.
+            SnapshotMismatchError: If the bytes are not those the pointer names and `accept_new` is false.
+            DataProjectLockedError: If another process holds the project for too long.
+            DiskFullError: If there is no space; what was there before still is.
+        """
+        declared = self._declared(dataset)
+        kept = self._kept(dataset, declared)
+        if kept:
+            return kept
+        with self._locked():
+            return self._import(dataset, declared, accept_new)
+
+    def fetch(self, dataset: str, hash_md5: str) -> Path:
+        """Return the verified bytes of any snapshot that was ever imported, under a path that stays.
+
+        Args:
+            dataset: Name in `brand.toml`.
+            hash_md5: The snapshot's hash; need not be the present pointer's.
+
+        Raises:
+            DatasetError: If neither cache nor remote holds these bytes, or the remote's are damaged.
+        """
+        declared = self._declared(dataset)
+        self._check_hash(dataset, hash_md5)
+        path = self._home / "snapshots" / self._brand.name / hash_md5 / Path(declared.file).name
+        if not is_intact(path, hash_md5):
+            with self._locked():
+                copy_whole(self._cached(dataset, hash_md5), path)
+        return path
+
+    # -- import --------------------------------------------------------------------------------------------------
+
+    def _import(self, dataset: str, declared: Dataset, accept_new: bool) -> Snapshot:
+        self.ensure_initialised()
+        expected = self.pointer(dataset) if self._pointer_path(dataset).is_file() else None
+        source, is_original = self._source(dataset, declared, expected)
+        workspace = self._brand.folder / declared.file
+        found = hash_file(source)
+        if expected and found != expected.hash_md5 and not accept_new:
+            raise SnapshotMismatchError(self._brand.name, declared.file, expected.hash_md5, found)
+        if not is_intact(workspace, found) and copy_whole(source, workspace) != found:
+            raise RetryableError(f"{self._subject(dataset)}: the source changed while it was copied; it is tried again")
+        self._store(dataset, workspace, found)
+        changed = expected is None or expected.hash_md5 != found
+        if changed:
+            self._write_pointer(dataset, workspace, found)
+        snapshot = Snapshot(dataset, declared.file, found, workspace.stat().st_size, workspace, changed)
+        if is_original:
+            self._write_stamp(snapshot, source)
+        return snapshot
+
+    def _source(self, dataset: str, declared: Dataset, expected: Pointer | None) -> tuple[Path, bool]:
+        """The source's file, or the pointer's snapshot where the file is on another machine only."""
+        try:
+            return find_source(self._brand, dataset), True
+        except DatasetError:
+            if not isinstance(declared.source, FileSource) or expected is None:
+                raise
+            try:
+                return self._cached(dataset, expected.hash_md5), False
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{self._subject(dataset)}: the source {declared.source.path} is missing or empty, and so is the snapshot "
+                    f"its pointer names: {error}"
+                ) from error
+
+    def _write_pointer(self, dataset: str, workspace: Path, hash_md5: str) -> None:
+        size = workspace.stat().st_size
+        text = f"outs:\n- md5: {hash_md5}\n  size: {size}\n  hash: md5\n  path: {_yaml_text(workspace.name)}\n"
+        ignore = workspace.parent / ".gitignore"
+        lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
+        if f"/{workspace.name}" not in lines:
+            write_whole(ignore, "".join(f"{line}\n" for line in [*lines, f"/{workspace.name}"]))
+        write_whole(self._pointer_path(dataset), text)
+
+    def _kept(self, dataset: str, declared: Dataset) -> Snapshot | None:
+        """The snapshot of the last import, if source, file, pointer and remote are provably as it left them."""
+        try:
+            stamp = json.loads(self._stamp_path(dataset).read_text(encoding="utf-8"))
+            source, workspace = find_source(self._brand, dataset), self._brand.folder / declared.file
+            now = self._state(dataset, source, workspace)
+        except (OSError, ValueError, DatasetError):
+            return None  # the import looks at everything again and says what is wrong
+        if stamp.get("state") != now or not self._is_in_local_remote(stamp["hash_md5"], workspace.stat().st_size):
+            return None
+        return Snapshot(dataset, declared.file, stamp["hash_md5"], workspace.stat().st_size, workspace, changed=False)
+
+    def _write_stamp(self, snapshot: Snapshot, source: Path) -> None:
+        stamp = {"hash_md5": snapshot.hash_md5, "state": self._state(snapshot.dataset, source, snapshot.path)}
+        write_whole(self._stamp_path(snapshot.dataset), json.dumps(stamp))
+
+    def _state(self, dataset: str, source: Path, workspace: Path) -> dict[str, Any]:
+        return {
+            "source": _file_state(source),
+            "workspace": _file_state(workspace),
+            "pointer": self._pointer_path(dataset).read_text(encoding="utf-8"),
+            "remote": self._remote,
+        }
+
+    # -- bytes in cache and remote -------------------------------------------------------------------------------
+
+    def _store(self, dataset: str, path: Path, hash_md5: str) -> None:
+        """Put a file into cache and remote, over what is damaged there."""
+        cached = _object_path(self._cache_dir, hash_md5)
+        remote = None if is_url(self._remote) else _object_path(Path(self._remote), hash_md5)
+        copies = [cached, *([remote] if remote else [])]
+        damaged = [copy for copy in copies if not is_intact(copy, hash_md5)]
+        if remote and not damaged:
+            return
+        for copy in damaged:
+            copy.unlink(missing_ok=True)
+        with self._opened(dataset, [copy.parent for copy in copies]) as repo:
+            repo.cache.local.add(str(path), repo.fs, hash_md5)
+            repo.cloud.get_remote_odb().add(str(cached), repo.fs, hash_md5)
+
+    def _cached(self, dataset: str, hash_md5: str) -> Path:
+        """The intact object in the brand's cache, fetched from its remote if need be."""
+        cached = _object_path(self._cache_dir, hash_md5)
+        if is_intact(cached, hash_md5):
+            return cached
+        cached.unlink(missing_ok=True)
+        with self._opened(dataset, [cached.parent]) as repo:
+            remote = repo.cloud.get_remote_odb()
+            arriving = cached.with_name(f"{cached.name}.tmp")
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                remote.fs.get_file(remote.oid_to_path(hash_md5), str(arriving))
+            except FileNotFoundError as error:
+                raise DatasetError(
+                    f"{self._subject(dataset)}: no snapshot {hash_md5} in cache or remote; it was never imported, or the remote was emptied"
+                ) from error
+            if not is_intact(arriving, hash_md5):
+                arriving.unlink()
+                raise DatasetError(
+                    f"{self._subject(dataset)}: the remote's copy of snapshot {hash_md5} is damaged and was not used; if the source "
+                    "still has these bytes, `brandhouse ingest` restores it, else restore a backup of the remote"
+                )
+            repo.cache.local.add(str(arriving), repo.fs, hash_md5)
+            arriving.unlink()
+        return cached
+
+    @contextmanager
+    def _opened(self, dataset: str, written: list[Path]) -> Iterator[Any]:
+        """Open the project in DVC, under DVC's own lock too, so that a `dvc` command by hand is respected."""
+        os.environ["DVC_NO_ANALYTICS"] = "1"  # read at import
+        from dvc.exceptions import DvcException
+        from dvc.lock import LockError
+        from dvc.repo import Repo
+
+        self.ensure_initialised()
+        try:
+            with disk_full_named(self._home), Repo(str(self._brand.folder), config=self._dvc_config()) as repo, repo.lock:
+                yield repo
+        except LockError as error:
+            raise DataProjectLockedError(self._brand.name, self._lock_wait_seconds) from error
+        except DvcException as error:
+            raise DatasetError(f"{self._subject(dataset)}: the remote cannot be used: {str(error)[:300]}") from error
+        except (ConnectionError, TimeoutError) as error:
+            raise RetryableError(f"{self._subject(dataset)}: the remote does not answer ({type(error).__name__})") from error
+        except OSError as error:
+            raise DatasetError(
+                f"{self._subject(dataset)}: the remote cannot be used: {type(error).__name__}: {str(error)[:300]}"
+            ) from error
+        finally:
+            for leftover in (item for folder in written if folder.is_dir() for item in folder.glob("*.tmp")):
+                leftover.unlink()  # DVC writes under a temporary name first, and leaves it when the disk is full
+
+    def _dvc_config(self) -> dict[str, Any]:
+        return {
+            "core": {
+                "remote": "brand",
+                "no_scm": True,
+                "analytics": False,
+                "check_update": False,
+                "site_cache_dir": str(self._home / "cache" / "dvc-site"),
+            },
+            "cache": {"dir": str(self._cache_dir)},
+            "remote": {"brand": {"url": self._remote, **remote_credentials(self._brand.name, self._remote, os.environ)}},
+        }
+
+    def _local_config_text(self) -> str:
+        """For `dvc` commands typed in the brand's folder; holds no credentials."""
+        in_git = any((folder / ".git").exists() for folder in (self._brand.folder, *self._brand.folder.parents))
+        scm = "" if in_git else "    no_scm = true\n"
+        return f"[core]\n    remote = brand\n{scm}[cache]\n    dir = {self._cache_dir}\n['remote \"brand\"']\n    url = {self._remote}\n"
+
+    def _is_in_local_remote(self, hash_md5: str, size_bytes: int) -> bool:
+        """Whether the remote still has the object; one behind a URL is not asked at every call."""
+        if is_url(self._remote):
+            return True
+        path = _object_path(Path(self._remote), hash_md5)
+        return path.is_file() and path.stat().st_size == size_bytes
+
+    # -- names and locks -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with exclusive(self._home / "locks" / f"data-{self._brand.name}.lock", self._lock_wait_seconds):
+                yield
+        except TimeoutError as error:
+            raise DataProjectLockedError(self._brand.name, self._lock_wait_seconds) from error
+
+    def _declared(self, dataset: str) -> Dataset:
+        try:
+            return self._brand.config.datasets[dataset]
+        except KeyError:
+            known = join_bounded(self._brand.config.datasets)
+            raise DatasetError(f"{self._brand.name}: unknown dataset {dataset[:80]!r}; known: {known}") from None
+
+    def _subject(self, dataset: str) -> str:
+        return f"{self._brand.name}/{dataset}"
+
+    def _check_hash(self, dataset: str, hash_md5: str) -> None:
+        if not _HASH.fullmatch(hash_md5):
+            raise DatasetError(f"{self._subject(dataset)}: {hash_md5[:40]!r} is no snapshot hash; allowed: 32 hexadecimal digits")
+
+    def _pointer_path(self, dataset: str) -> Path:
+        return self._brand.folder / f"{self._declared(dataset).file}.dvc"
+
+    def _stamp_path(self, dataset: str) -> Path:
+        return self._home / "imports" / self._brand.name / f"{dataset}.json"
+
+
+def _object_path(store: Path, hash_md5: str) -> Path:
+    """Where DVC 3 keeps an object in a local cache or remote."""
+    return store / "files" / "md5" / hash_md5[:2] / hash_md5[2:]
+
+
+def _yaml_text(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name) else json.dumps(name, ensure_ascii=False)
+
+
+def _file_state(path: Path) -> list[Any]:
+    info = path.stat()
+    return [str(path), info.st_size, info.st_mtime_ns, info.st_ino]
+
+
+def _write_if_other(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_whole(path, text)

@@ -1,0 +1,149 @@
+"""Read a data file as it was declared: every cell a text, or None where there is no value.
+
+Types belong to the input schema (`contracts`), so nothing is guessed here: a postcode keeps its zero, an id its digits.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from brandhouse_shared.config import Dataset
+from brandhouse_shared.errors import DatasetError, join_bounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_COLUMNS = ("file", "folder", "text")
+MAX_UNPACKED_BYTES = 2 << 30
+"""A zip that claims more is refused: a few kilobytes can unpack to anything."""
+_NUMBER = r"\s*[+-]?\d*(?:DECIMAL)?\d+(?:[eE][+-]?\d+)?\s*"
+_DAMAGE = (EOFError, zlib.error, zipfile.BadZipFile)
+
+
+def read_table(dataset: Dataset, path: Path) -> pd.DataFrame:
+    """Read one snapshot of a dataset.
+
+    Args:
+        dataset: How the file is to be read.
+        path: The snapshot's bytes, under a name with the dataset's ending (.gz and .bz2 are unpacked).
+
+    Returns:
+        One row per record, columns by their own names, every cell a str or None.
+
+    Raises:
+        DatasetError: If the file is missing, empty, truncated, without rows, or not as declared.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path.name}: the data file does not exist; fetch it with `brandhouse ingest`")
+    if path.stat().st_size == 0:
+        raise DatasetError(f"{path.name}: the data file is empty (0 bytes); restore it with `brandhouse ingest`")
+    table = _read(dataset, path)
+    if table.empty:
+        raise DatasetError(f"{path.name}: the data file has columns but no row; there is nothing to learn from")
+    return table
+
+
+def _read(dataset: Dataset, path: Path) -> pd.DataFrame:
+    readers: dict[str, Callable[[Dataset, Path], pd.DataFrame]] = {"csv": _read_csv, "parquet": _read_parquet, "zip-text": _read_zip_text}
+    try:
+        return readers[dataset.format](dataset, path)
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path.name}: byte {error.start} is not {dataset.encoding}; set `encoding` of the dataset, such as latin-1"
+        ) from error
+    except LookupError as error:
+        raise DatasetError(f"{path.name}: unknown encoding {dataset.encoding!r}; allowed: a codec, such as utf-8 or latin-1") from error
+    except _DAMAGE as error:
+        kind = type(error).__name__
+        raise DatasetError(f"{path.name}: the file is truncated or damaged ({kind}); restore it with `brandhouse ingest`") from error
+    except OSError as error:
+        raise DatasetError(f"{path.name}: the file cannot be read as {dataset.format}{path.suffix}: {str(error)[:200]}") from error
+
+
+def _read_csv(dataset: Dataset, path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    options: dict[str, Any] = {"sep": dataset.separator, "encoding": dataset.encoding, "dtype": str, "keep_default_na": False}
+    try:
+        first = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].tolist()
+        _check_header(dataset, path, first)
+        names = None if dataset.header is None else list(dataset.header)
+        table = pd.read_csv(path, header=0 if names is None else None, names=names, na_values=list(dataset.missing), **options)
+    except pd.errors.EmptyDataError as error:
+        raise DatasetError(f"{path.name}: the data file holds no table; look at its first lines and at `separator`") from error
+    except pd.errors.ParserError as error:
+        raise DatasetError(f"{path.name}: the rows do not fit the columns: {str(error)[:200]}; look at `separator`") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus leading cells for an index, without a word
+        raise DatasetError(f"{path.name}: the rows hold more cells than the {len(table.columns)} columns; look at `separator`")
+    cells = _as_cells(table)
+    return cells if dataset.decimal == "." else _with_decimal_point(cells, dataset.decimal)
+
+
+def _check_header(dataset: Dataset, path: Path, first: list[str]) -> None:
+    if dataset.header is None:
+        twice = sorted({name for name in first if first.count(name) > 1})
+        if twice:
+            raise DatasetError(f"{path.name}: columns of the same name: {join_bounded(twice)}; name every column once")
+    elif len(first) != len(dataset.header):
+        raise DatasetError(f"{path.name}: {len(first)} cells in the first row, {len(dataset.header)} names in `header`; name each column")
+
+
+def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
+    texts = table.astype(object)
+    return texts.where(texts.notna(), None)
+
+
+def _with_decimal_point(cells: pd.DataFrame, decimal: str) -> pd.DataFrame:
+    """Rewrite the columns whose every value is a number with that decimal sign; a text such as a list keeps its own."""
+    number = _NUMBER.replace("DECIMAL", re.escape(decimal))
+    looks_numeric = {name: cells[name].dropna().str.fullmatch(number).all() for name in cells.columns}
+    return cells.assign(**{name: cells[name].str.replace(decimal, ".", regex=False) for name, numeric in looks_numeric.items() if numeric})
+
+
+def _read_parquet(dataset: Dataset, path: Path) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        stored = pq.read_table(path)
+        columns = {name: _texts(stored.column(name)) for name in stored.column_names}
+    except pa.ArrowNotImplementedError as error:
+        raise DatasetError(f"{path.name}: a column holds lists or records; allowed: numbers, texts, booleans, dates") from error
+    except pa.ArrowInvalid as error:
+        raise DatasetError(f"{path.name}: the file is no whole Parquet file; restore it with `brandhouse ingest`") from error
+    cells = pd.DataFrame(columns, dtype=object)
+    return cells.where(~cells.isin(list(dataset.missing)), None)
+
+
+def _texts(column: Any) -> list[str | None]:
+    """Arrow writes 3 for 3 and for 3.0, as a CSV would; pandas would write 3.0 once a value is missing."""
+    import pyarrow as pa
+
+    values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    texts: list[str | None] = values.cast(pa.string()).to_pylist()
+    return texts
+
+
+def _read_zip_text(dataset: Dataset, path: Path) -> pd.DataFrame:
+    """One text a file, in the order of the paths; `folder` is the name of the folder a text lies in."""
+    import pandas as pd
+
+    with zipfile.ZipFile(path) as archive:
+        members = sorted((item for item in archive.infolist() if not item.is_dir()), key=lambda item: item.filename)
+        unpacked = sum(item.file_size for item in members)
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise DatasetError(f"{path.name}: unpacks to {unpacked} bytes; allowed: {MAX_UNPACKED_BYTES}")
+        records = [_text_record(dataset, archive, item.filename) for item in members]
+    return pd.DataFrame(records, columns=list(TEXT_COLUMNS), dtype=object)
+
+
+def _text_record(dataset: Dataset, archive: zipfile.ZipFile, name: str) -> tuple[str, str, str | None]:
+    text = archive.read(name).decode(dataset.encoding)
+    member = PurePosixPath(name)
+    return member.name, member.parent.name, None if text in dataset.missing else text

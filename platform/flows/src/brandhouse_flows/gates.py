@@ -1,0 +1,205 @@
+"""May this version serve? Each gate compares one measured value with what the brand declared.
+
+A gate that does not apply says so and does not count. A gate that applies but whose value is unknown is no pass.
+The rules are the docstrings of `brandhouse_shared.config.Gates`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from brandhouse_flows.leakage import Leak
+from brandhouse_flows.scores import Difference, ScoreReport
+from brandhouse_flows.slices import SliceScore
+from brandhouse_flows.wording import say_interval, say_number, say_share, say_signed, shorten
+from brandhouse_shared.config import Gates, ModelConfig
+from brandhouse_shared.errors import join_bounded
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The outcome of one gate.
+
+    Attributes:
+        name: threshold, baseline, production, slices, leakage or latency.
+        passed: None if not applicable, or if its value is unknown.
+        detail: One sentence for people.
+        value: What was measured; None if unknown or not one number.
+        limit: What it was compared with; None likewise.
+        applicable: Whether it counts. An applicable gate with an unknown outcome blocks.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+    applicable: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """passed, failed, unknown (blocks) or not applicable."""
+        if not self.applicable:
+            return "not applicable"
+        return {True: "passed", False: "failed", None: "unknown"}[self.passed]
+
+    def as_document(self) -> dict[str, Any]:
+        """The result as plain values for the ledger."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ProductionComparison:
+    """How the version in production did on the same hold-out.
+
+    Attributes:
+        name: Its key in the score report's differences; None if it could not answer.
+        refusal: Why it could not answer, such as a changed input schema; empty if it did.
+    """
+
+    name: str | None
+    refusal: str = ""
+
+
+def judge(
+    model: ModelConfig,
+    report: ScoreReport,
+    baselines: Sequence[str],
+    production: ProductionComparison | None,
+    slices: Sequence[SliceScore],
+    leaks: Sequence[Leak] | None,
+    latency_ms: float | None,
+) -> list[GateResult]:
+    """Apply every gate, in a fixed order.
+
+    Args:
+        model: Declares the limits.
+        report: Score on the hold-out with the differences to baselines and production.
+        baselines: Names of the baselines in `report.differences`.
+        production: None if no version is in production.
+        slices: From `slice_scores`.
+        leaks: From `find_leaks`; None if the check could not be made.
+        latency_ms: Median milliseconds one row takes in the packaged runtime; None if it was not measured.
+    """
+    return [
+        _threshold(model, report),
+        _baseline(model.gates, report, baselines),
+        _production(model.gates, report, production),
+        _slices(model, report, slices),
+        _leakage(model.gates, leaks),
+        _latency(model.serving.latency_budget_ms, latency_ms),
+    ]
+
+
+def gates_passed(results: Iterable[GateResult]) -> bool:
+    """Whether every applicable gate passed; unknown is not a pass."""
+    return all(result.passed is True for result in results if result.applicable)
+
+
+def _threshold(model: ModelConfig, report: ScoreReport) -> GateResult:
+    limit = model.gates.threshold
+    if limit is None:
+        return _not_applicable("threshold", "no threshold is declared")
+    if not math.isfinite(report.score):
+        return _unknown("threshold", f"the score is unknown: {report.reason or 'not a number'}", limit)
+    passed = report.score >= limit if report.greater_is_better else report.score <= limit
+    wanted = "at least" if report.greater_is_better else "at most"
+    return GateResult("threshold", passed, f"{report.metric} {say_number(report.score)}; {wanted} {say_number(limit)}", report.score, limit)
+
+
+def _baseline(gates: Gates, report: ScoreReport, baselines: Sequence[str]) -> GateResult:
+    if not gates.beat_baseline:
+        return _not_applicable("baseline", "gates.beat_baseline is off")
+    known = {name: report.differences[name] for name in baselines if name in report.differences}
+    answered = {name: difference for name, difference in known.items() if math.isfinite(difference.score)}
+    if not answered or not math.isfinite(report.score):
+        return _unknown("baseline", f"no comparison with a baseline: {report.reason or 'no baseline has a score'}", 0.0)
+    name, best = min(answered.items(), key=lambda item: item[1].gain)
+    if not math.isfinite(best.low):
+        return _unknown("baseline", f"the interval of the gain over {name} is unknown; too few rows", 0.0)
+    detail = f"gain over {name} ({say_number(best.score)}): {_gain(best, report)}; its lower end must be above 0"
+    return GateResult("baseline", best.low > 0, detail, best.low, 0.0)
+
+
+def _production(gates: Gates, report: ScoreReport, production: ProductionComparison | None) -> GateResult:
+    if production is None:
+        return _not_applicable("production", "no version is in production")
+    if production.name is None:
+        refusal = production.refusal or "no reason given"
+        return _not_applicable("production", f"not compared: production could not answer on this hold-out: {refusal}")
+    difference = report.differences.get(production.name)
+    if difference is None or not math.isfinite(difference.low) or not math.isfinite(difference.score):
+        return _unknown("production", f"the comparison with {production.name} is unknown; too few rows, or an undefined score")
+    # Non-inferiority: the worst that is still plausible must lie within the tolerance.
+    limit = -gates.production_tolerance_share * abs(difference.score)
+    detail = (
+        f"gain over {production.name} ({say_number(difference.score)}): {_gain(difference, report)}; its lower end may be at worst "
+        f"{say_number(limit)} ({say_share(gates.production_tolerance_share)} of production's score)"
+    )
+    return GateResult("production", difference.low >= limit, detail, difference.low, limit)
+
+
+def _slices(model: ModelConfig, report: ScoreReport, slices: Sequence[SliceScore]) -> GateResult:
+    if not model.slices:
+        return _not_applicable("slices", "no slices are declared")
+    limit = model.gates.slice_max_loss_share
+    losses = [(_loss_share(report, item.score), item) for item in slices if item.judged and item.score is not None]
+    if not losses:
+        return _unknown("slices", f"none of {len(slices)} slices could be judged; lower gates.slice_min_rows, or hold out more rows", limit)
+    if not math.isfinite(report.score) or report.score == 0:
+        return _unknown("slices", "the whole's score is zero or unknown, so a share of it says nothing", limit)
+    worst, item = max(losses, key=lambda pair: pair[0])
+    unjudged = len(slices) - len(losses)
+    rest = f"; {unjudged} of {len(slices)} slices were not judged" if unjudged else ""
+    detail = (
+        f"worst slice {item.column} = {shorten(item.value)}: {report.metric} {say_number(item.score)}, {_compared(worst)} the whole; "
+        f"at most {say_share(limit)} worse is allowed{rest}"
+    )
+    return GateResult("slices", worst <= limit, detail, worst, limit)
+
+
+def _leakage(gates: Gates, leaks: Sequence[Leak] | None) -> GateResult:
+    limit = gates.leakage_score
+    if leaks is None:
+        return _unknown("leakage", "the leakage check could not be made", limit)
+    blocking = [leak for leak in leaks if leak.feature not in gates.allow_leakage]
+    strongest = max((leak.score for leak in leaks), default=None)
+    if not blocking:
+        allowed = f"; allowed by name: {join_bounded(shorten(leak.feature) for leak in leaks)}" if leaks else ""
+        return GateResult("leakage", True, f"no unallowed feature alone reaches {say_number(limit)}{allowed}", strongest, limit)
+    named = join_bounded(f"{shorten(leak.feature)} ({say_number(leak.score)})" for leak in blocking)
+    hint = "remove it, or name it in gates.allow_leakage if it is known when a prediction is asked for"
+    return GateResult("leakage", False, f"alone predicts the target too well: {named}; {hint}", blocking[0].score, limit)
+
+
+def _latency(budget_ms: float | None, latency_ms: float | None) -> GateResult:
+    if budget_ms is None:
+        return _not_applicable("latency", "no latency budget is declared")
+    if latency_ms is None or not math.isfinite(latency_ms):
+        return _unknown("latency", f"the latency was not measured; the budget is {say_number(budget_ms)} ms a row", budget_ms)
+    detail = f"{say_number(latency_ms)} ms a row (median); at most {say_number(budget_ms)} ms"
+    return GateResult("latency", latency_ms <= budget_ms, detail, latency_ms, budget_ms)
+
+
+def _not_applicable(name: str, detail: str) -> GateResult:
+    return GateResult(name, None, detail, applicable=False)
+
+
+def _unknown(name: str, detail: str, limit: float | None = None) -> GateResult:
+    return GateResult(name, None, detail, limit=limit)
+
+
+def _gain(difference: Difference, report: ScoreReport) -> str:
+    interval = say_interval(difference.low, difference.high)
+    return f"{say_signed(difference.gain)} ({say_share(report.confidence)} interval {interval})"
+
+
+def _loss_share(report: ScoreReport, score: float) -> float:
+    """How much worse a slice is than the whole, as a share of the whole's score; negative if it is better."""
+    worse = report.score - score if report.greater_is_better else score - report.score
+    return worse / abs(report.score) if report.score else math.nan
+
+
+def _compared(loss_share: float) -> str:
+    return f"{say_share(loss_share)} worse than" if loss_share > 0 else f"{say_share(-loss_share)} better than"

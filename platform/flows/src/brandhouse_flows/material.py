@@ -1,0 +1,148 @@
+"""From a snapshot to the rows a model learns from and is judged on: contract, target, split, features."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from brandhouse_flows.data_project import DataProject, Snapshot
+from brandhouse_flows.datasets import read_table
+from brandhouse_flows.planning import Plan
+from brandhouse_flows.splits import HoldoutSplit, Target, encode_target, read_times, split_rows
+from brandhouse_shared.brands import Brand, ModelCode
+from brandhouse_shared.config import ModelConfig
+from brandhouse_shared.contracts import Contract
+from brandhouse_shared.errors import DatasetError, EntrypointError, join_bounded
+from brandhouse_shared.features import build_model_input
+from brandhouse_shared.ledger.ledger import Ledger
+from brandhouse_shared.ledger.records import SnapshotRecord
+from brandhouse_shared.settings import Settings
+
+ROWWISE_SAMPLE = 5
+"""Hold-out rows that are also turned into features one by one, as serving does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The rows of one snapshot, checked, split and turned into features.
+
+    Attributes:
+        table: Raw texts of the rows that have a target.
+        target: Target of exactly these rows.
+        split: Positions in `table`.
+        rows: Canonical frame of the input fields, all rows of `table`.
+        features: Canonical feature frame, all rows of `table`.
+        groups: Group of each row for a grouped split, else None.
+    """
+
+    table: pd.DataFrame
+    target: Target
+    split: HoldoutSplit
+    rows: pd.DataFrame
+    features: pd.DataFrame
+    groups: npt.NDArray[Any] | None
+
+    @property
+    def truth(self) -> npt.NDArray[Any]:
+        """Target of the hold-out rows."""
+        return np.asarray(self.target.values[self.split.holdout])
+
+    @property
+    def holdout_features(self) -> pd.DataFrame:
+        """Features of the hold-out rows."""
+        return self.features.iloc[self.split.holdout]
+
+    @property
+    def holdout_rows(self) -> pd.DataFrame:
+        """Canonical rows of the hold-out."""
+        return self.rows.iloc[self.split.holdout]
+
+    @property
+    def holdout_table(self) -> pd.DataFrame:
+        """Raw texts of the hold-out rows."""
+        return self.table.iloc[self.split.holdout]
+
+
+def take_snapshot(settings: Settings, brand: Brand, dataset: str, ledger: Ledger, *, accept_new: bool = False) -> Snapshot:
+    """Bring one dataset in and record its snapshot, once.
+
+    Raises:
+        DatasetError: If the source is missing or its bytes are not those the pointer names.
+        RetryableError: If the brand's data project is locked, or the disk is full.
+    """
+    snapshot = DataProject(brand, settings).import_source(dataset, accept_new=accept_new)
+    known = {(record.dataset, record.hash_md5) for record in ledger.snapshots(brand.name)}
+    if (dataset, snapshot.hash_md5) not in known:
+        declared = brand.config.datasets[dataset]
+        ledger.record_snapshot(
+            SnapshotRecord(
+                brand=brand.name,
+                dataset=dataset,
+                file=snapshot.file,
+                hash_md5=snapshot.hash_md5,
+                size_bytes=snapshot.size_bytes,
+                rows=len(read_table(declared, snapshot.path)),
+                source=str(declared.source.model_dump(mode="json")),
+                recorded_at=datetime.now(UTC),
+            )
+        )
+    return snapshot
+
+
+def prepare_material(plan: Plan, snapshot: Snapshot, code: ModelCode) -> Material:
+    """Check the table against the contract, split it, and build the features.
+
+    Raises:
+        DatasetError: If the file cannot be read, the target is unusable, or there are too few rows.
+        ContractViolationError: If the data contradict the input schema.
+        EntrypointError: If `build_features` fails or gives a row other features alone than among others.
+    """
+    table, target = read_learnable_rows(plan.brand, plan.model, str(plan.key), snapshot)
+    rows = Contract(plan.model.inputs).parse_table(table, str(plan.key))
+    split = split_rows(table, plan.model, target.values, str(plan.key))
+    features = build_model_input(code, rows, str(plan.key))
+    _require_rowwise(code, rows, features, split, str(plan.key))
+    return Material(table, target, split, rows, features, _groups(plan.model, table))
+
+
+def read_learnable_rows(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> tuple[pd.DataFrame, Target]:
+    """Read a snapshot and keep the rows that have a target, in time order where the split is by time.
+
+    Raises:
+        DatasetError: If a declared column is not in the data, or the target is unusable.
+    """
+    table = read_table(brand.config.datasets[model.dataset], snapshot.path)
+    wanted = [model.target, *model.slices, *([model.split.by] if model.split.by else [])]
+    lacking = [name for name in wanted if name not in table.columns]
+    if lacking:
+        raise DatasetError(
+            f"{subject}: {snapshot.file} lacks {join_bounded(lacking)}, named by target, slices or split; "
+            f"columns: {join_bounded(table.columns, 40)}"
+        )
+    if model.split.kind == "time":
+        times = read_times(table[str(model.split.by)], model.split, subject)
+        table = table.iloc[np.argsort(times, kind="stable")].reset_index(drop=True)
+    target = encode_target(table[model.target], model, subject)
+    return table.loc[target.keep].reset_index(drop=True), target
+
+
+def _require_rowwise(code: ModelCode, rows: pd.DataFrame, features: pd.DataFrame, split: HoldoutSplit, subject: str) -> None:
+    """Refuse features that depend on the other rows: serving sees one row at a time, and would answer differently."""
+    for position in split.holdout[:: max(1, len(split.holdout) // ROWWISE_SAMPLE)][:ROWWISE_SAMPLE]:
+        alone = build_model_input(code, rows.iloc[[position]], subject)
+        if not alone.equals(features.iloc[[position]]):
+            differing = [str(name) for name in features if name not in alone or not alone[name].equals(features.iloc[[position]][name])]
+            raise EntrypointError(
+                f"{subject}: build_features gives a row other values alone than among others ({join_bounded(differing)}); "
+                "serving answers single rows, so put what is learned from all rows (means, ranks, categories) into the estimator's pipeline"
+            )
+
+
+def _groups(model: ModelConfig, table: pd.DataFrame) -> npt.NDArray[Any] | None:
+    if model.split.kind != "grouped":
+        return None
+    column = table[str(model.split.by)]
+    return np.asarray(pd.factorize(column.astype(object).where(column.notna(), "").astype(str))[0])

@@ -1,0 +1,30 @@
+"""What a run shows in the Prefect UI: the card, the gate and slice tables, and links."""
+
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from brandhouse_flows.learning import Outcome
+from brandhouse_flows.planning import Plan
+
+
+def publish_outcome(plan: Plan, outcome: Outcome) -> None:
+    """Create the artifacts of one training. Keys are `<brand>-<model>-<what>`, so each has a history of its own."""
+    prefix = f"{plan.key.brand}-{plan.key.model}".replace("_", "-")
+    if outcome.kind == "unchanged":
+        create_markdown_artifact(key=f"{prefix}-card", markdown=f"# {plan.key}\n\n{outcome.detail}", description=outcome.detail)
+        return
+    create_markdown_artifact(key=f"{prefix}-card", markdown=outcome.card, description=outcome.detail)
+    create_table_artifact(key=f"{prefix}-gates", table=[_gate_row(gate) for gate in outcome.gates], description=f"Gates of {outcome.version}")
+    if outcome.slices:
+        create_table_artifact(key=f"{prefix}-slices", table=[_rounded(row) for row in outcome.slices], description=f"Slices of {outcome.version}")
+    if outcome.card_path is not None:
+        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text="card with all plots (on the machine that trained)")
+
+
+def _gate_row(gate: Any) -> dict[str, Any]:
+    return {"gate": gate.name, "outcome": gate.outcome, "detail": gate.detail}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in row.items()}

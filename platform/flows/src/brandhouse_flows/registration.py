@@ -1,0 +1,259 @@
+"""From a fitted model to a registered version: package, gates, card, record, promotion, and model zero."""
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from brandhouse_flows.baselines import DUMMY
+from brandhouse_flows.card import Card, CardData, CodeFacts, DataFacts, render_card
+from brandhouse_flows.data_project import Snapshot
+from brandhouse_flows.evaluation import Evaluation, Fitted
+from brandhouse_flows.gates import GateResult, gates_passed, judge
+from brandhouse_flows.material import Material
+from brandhouse_flows.packaging import Package, package, package_constant
+from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
+from brandhouse_flows.plots import draw_plots
+from brandhouse_shared.artifacts import CARD_HTML_FILE, CARD_MARKDOWN_FILE, ArtifactStore
+from brandhouse_shared.brands import ModelCode
+from brandhouse_shared.config import Risk
+from brandhouse_shared.ledger.ledger import Ledger
+from brandhouse_shared.ledger.records import StageChange
+from brandhouse_shared.ledger.stages import Stage
+from brandhouse_shared.names import VersionKey
+
+ACTOR = "training template"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A packaged model, the verdict of its gates, and its card."""
+
+    packaged: Package
+    gates: list[GateResult]
+    card: Card
+
+
+def package_and_judge(
+    folder: Path, plan: Plan, snapshot: Snapshot, material: Material, fitted: Fitted, evaluation: Evaluation, code: ModelCode
+) -> Judged:
+    """Write the artifact's files into `folder`: the model, what serving needs to know of it, and its card."""
+    packaged = package(
+        folder,
+        brand=plan.brand,
+        model_name=plan.key.model,
+        estimator=fitted.estimator,
+        rows_holdout=material.holdout_rows,
+        features_holdout=material.holdout_features,
+        classes=material.target.classes,
+        constant=constant_answer(material),
+        code=code,
+    )
+    gates = judge(
+        plan.model,
+        evaluation.report,
+        list(fitted.baselines),
+        evaluation.production,
+        evaluation.slices,
+        evaluation.suspected_leaks(plan.model.gates.leakage_score),
+        packaged.median_row_ms,
+    )
+    card = render_card(_collect_card_data(plan, snapshot, material, fitted, evaluation, packaged, gates))
+    (folder / CARD_MARKDOWN_FILE).write_text(card.markdown, encoding="utf-8")
+    (folder / CARD_HTML_FILE).write_text(card.html, encoding="utf-8")
+    return Judged(packaged, gates, card)
+
+
+def _collect_card_data(
+    plan: Plan,
+    snapshot: Snapshot,
+    material: Material,
+    fitted: Fitted,
+    evaluation: Evaluation,
+    packaged: Package,
+    gates: list[GateResult],
+) -> CardData:
+    rows = DataFacts(
+        snapshot.dataset, snapshot.file, snapshot.hash_md5, len(material.split.train), len(material.split.holdout), material.target.missing
+    )
+    code = CodeFacts(plan.git.commit, plan.git.dirty, plan.code_digest, TEMPLATE_VERSION, plan.lock_hash, read_environment())
+    plots = draw_plots(
+        plan.model.task,
+        material.truth,
+        evaluation.prediction,
+        material.target.classes,
+        evaluation.report,
+        evaluation.importance,
+        plan.model.target,
+    )
+    return CardData(
+        brand=plan.brand.config,
+        key=plan.key,
+        version="candidate",
+        estimator=estimator_name(fitted.estimator),
+        candidate=fitted.choice.candidate,
+        params=fitted.choice.params,
+        seed=plan.model.split.seed,
+        report=evaluation.report,
+        gates=gates,
+        slices=evaluation.slices,
+        features=evaluation.ranked,
+        data=rows,
+        code=code,
+        statistics=evaluation.statistics,
+        plots=plots,
+        runtime=packaged.manifest.runtime,
+        trained_seconds=fitted.seconds,
+        created_at=datetime.now(UTC),
+        run_url=plan.run_url,
+    )
+
+
+def read_environment() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    packages = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def constant_answer(material: Material) -> tuple[float, ...]:
+    """The answer that needs no model: the training rows' median, or the shares of the classes."""
+    train = material.target.values[material.split.train]
+    if not material.target.classes:
+        return (float(np.median(train)),)
+    shares = np.bincount(train, minlength=len(material.target.classes)) / len(train)
+    return tuple(float(share) for share in shares)
+
+
+def build_record(
+    plan: Plan, snapshot: Snapshot, material: Material, fitted: Fitted, evaluation: Evaluation, judged: Judged, digest: str
+) -> dict[str, Any]:
+    """Collect the lineage of one version; the ledger refuses it if a field is missing."""
+    report = evaluation.report
+    differences = report.differences
+    production = differences.get("production")
+    return {
+        "key": plan.key,
+        "kind": "candidate",
+        "fingerprint": plan.fingerprint(snapshot.hash_md5),
+        "artifact_digest": digest,
+        "runtime": judged.packaged.manifest.runtime,
+        "task": plan.model.task,
+        "target": plan.model.target,
+        "metric": plan.model.metric,
+        "score": report.score,
+        "score_low": report.low,
+        "score_high": report.high,
+        "baseline_score": _best_baseline(plan, fitted, evaluation)[1],
+        "production_score": production.score if production else None,
+        "gates": [gate.as_document() for gate in judged.gates],
+        "gates_passed": gates_passed(judged.gates),
+        "snapshot_hash": snapshot.hash_md5,
+        "snapshot_dataset": snapshot.dataset,
+        "rows_train": len(material.split.train),
+        "rows_holdout": len(material.split.holdout),
+        "git_commit": plan.git.commit,
+        "git_dirty": plan.git.dirty,
+        "lock_hash": plan.lock_hash,
+        "code_digest": plan.code_digest,
+        "template_version": TEMPLATE_VERSION,
+        "estimator": estimator_name(fitted.estimator),
+        "candidate_name": fitted.choice.candidate,
+        "params": fitted.choice.params,
+        "seed": plan.model.split.seed,
+        "slices": [item.as_document() for item in evaluation.slices],
+        "feature_statistics": evaluation.statistics,
+        "owner": plan.brand.config.owner,
+        "run_id": plan.run_id,
+        "flow_run_url": plan.run_url,
+        "trained_seconds": fitted.seconds,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def promote_if_allowed(plan: Plan, ledger: Ledger, version: VersionKey, passed: bool) -> Stage:
+    """Put a version that passed its gates into production, unless a person has to decide; return its stage."""
+    if not passed or plan.brand.config.risk is Risk.HIGH:
+        return ledger.find_version(version).stage
+    reason = "all gates passed on the hold-out"
+    change = StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True)
+    return ledger.change_stage(change).to
+
+
+def deploy_model_zero(
+    plan: Plan,
+    ledger: Ledger,
+    store: ArtifactStore,
+    snapshot: Snapshot,
+    material: Material,
+    fitted: Fitted,
+    evaluation: Evaluation,
+    code: ModelCode,
+) -> VersionKey | None:
+    """Register the best baseline and put it into production, so that a brand is live on its first day.
+
+    A high-risk brand's baseline waits for a person like any other version.
+    """
+    name, score = _best_baseline(plan, fitted, evaluation)
+    difference = evaluation.report.differences[name]
+    with TemporaryDirectory(prefix="brandhouse-zero-") as folder:
+        judged = _package_baseline(Path(folder), plan, material, fitted.baselines[name], name, code)
+        digest = store.save(plan.key, Path(folder), {"kind": "baseline"})
+    record = build_record(plan, snapshot, material, fitted, evaluation, Judged(judged, [], Card("", "")), digest) | {
+        "kind": "baseline",
+        "fingerprint": f"baseline-{plan.fingerprint(snapshot.hash_md5)}",
+        "score": score,
+        "score_low": difference.score_low,
+        "score_high": difference.score_high,
+        "gates_passed": True,
+        "estimator": name,
+        "candidate_name": name,
+        "params": {},
+        "slices": [],
+    }
+    version = ledger.register_version_document(record)
+    if plan.brand.config.risk is not Risk.HIGH:
+        reason = f"model zero: nothing passed its gates yet, the {name} baseline serves meanwhile"
+        ledger.change_stage(StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True))
+    return version
+
+
+def _package_baseline(folder: Path, plan: Plan, material: Material, estimator: Any, name: str, code: ModelCode) -> Package:
+    if name == DUMMY:
+        return package_constant(
+            folder,
+            brand=plan.brand,
+            model_name=plan.key.model,
+            rows_holdout=material.holdout_rows,
+            classes=material.target.classes,
+            constant=constant_answer(material),
+            code=code,
+        )
+    return package(
+        folder,
+        brand=plan.brand,
+        model_name=plan.key.model,
+        estimator=estimator,
+        rows_holdout=material.holdout_rows,
+        features_holdout=material.holdout_features,
+        classes=material.target.classes,
+        constant=constant_answer(material),
+        code=code,
+    )
+
+
+def _best_baseline(plan: Plan, fitted: Fitted, evaluation: Evaluation) -> tuple[str, float]:
+    scores = {name: evaluation.report.differences[name].score for name in fitted.baselines}
+    sign = 1 if plan.model.metric_spec.greater_is_better else -1
+    best = max(scores, key=lambda name: sign * scores[name] if np.isfinite(scores[name]) else -np.inf)
+    return best, scores[best]
+
+
+def estimator_name(estimator: Any) -> str:
+    """Class name of an estimator; of a pipeline, that of its last step."""
+    steps = getattr(estimator, "steps", None)
+    return estimator_name(steps[-1][1]) if steps else type(estimator).__name__

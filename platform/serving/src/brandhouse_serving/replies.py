@@ -1,0 +1,172 @@
+"""One question, one reply: the version in production, else the one before it, else the constant baseline.
+
+A reply that is not production's says so, and the ledger records it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from brandhouse_serving.failures import VersionFailedError
+from brandhouse_serving.loading import LoadedVersion, VersionLoader
+from brandhouse_serving.router import Route, Slot
+from brandhouse_serving.runtimes import Scores
+from brandhouse_shared.artifacts import Manifest
+from brandhouse_shared.errors import BrandhouseError, ContractViolationError
+from brandhouse_shared.ledger.ledger import Ledger
+from brandhouse_shared.ledger.stages import Stage, previous_production
+from brandhouse_shared.metrics import Task
+from brandhouse_shared.names import ModelKey, VersionKey
+
+RECORD_SECONDS = 60.0
+"""A lasting fallback is written to the ledger once in this time, not once a request."""
+
+MAX_EARLIER = 3
+"""How many earlier versions are tried: each may cost the reading of a file."""
+
+PRODUCTION = "production"
+PREVIOUS = "previous"
+BASELINE = "baseline"
+
+logger = logging.getLogger(__name__)
+
+
+class UnavailableError(BrandhouseError):
+    """Nothing can answer for a model."""
+
+    def __init__(self, key: ModelKey, reason: str) -> None:
+        super().__init__(f"{key} cannot answer at present: {reason}; look at `brandhouse versions {key}`")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What was answered and by what.
+
+    Attributes:
+        predictions: One number (regression) or label, as in the data (classes), per row.
+        probabilities: Shape (rows, classes), in the order of the manifest's classes; None for regression.
+        served_by: production, previous or baseline.
+        reason: Why not production; empty if it was.
+    """
+
+    loaded: LoadedVersion
+    predictions: Sequence[Any]
+    probabilities: Sequence[Sequence[float]] | None
+    served_by: str
+    reason: str
+
+
+class Answerer:
+    """Asks the versions of a route, in order, until one replies."""
+
+    def __init__(self, ledger: Ledger, loader: VersionLoader) -> None:
+        self._ledger = ledger
+        self._loader = loader
+        self._found: dict[VersionKey, list[Slot]] = {}
+        self._recorded: dict[tuple[VersionKey, str], float] = {}
+        self._records: set[asyncio.Task[None]] = set()
+
+    async def answer(self, route: Route, rows: Sequence[Any]) -> Reply:
+        """Answer one request.
+
+        Args:
+            route: The model's route at the request's beginning.
+            rows: Decoded JSON objects, not yet checked.
+
+        Raises:
+            ContractViolationError: If the rows contradict the input schema.
+            UnavailableError: If nothing can answer.
+        """
+        slot = route.production
+        try:
+            loaded = slot.loaded or await slot.load(route.brand)
+            return await _ask(loaded, rows, route.config.serving.timeout_seconds, PRODUCTION, "")
+        except VersionFailedError as failure:
+            return await self._answer_otherwise(route, rows, failure)
+
+    async def settle(self) -> None:
+        """Return when all fallbacks are in the ledger."""
+        await asyncio.gather(*self._records, return_exceptions=True)
+
+    async def _answer_otherwise(self, route: Route, rows: Sequence[Any], failure: VersionFailedError) -> Reply:
+        logger.warning("%s: another version answers: %s", route.production.version.key, failure)
+        self._record(route, failure.reason)
+        loaded = await self._first_loadable([*filter(None, [route.previous]), *await self._earlier(route)], route)
+        if loaded is not None:
+            try:
+                return await _ask(loaded, rows, route.config.serving.timeout_seconds, PREVIOUS, failure.reason)
+            except (VersionFailedError, ContractViolationError) as error:
+                logger.warning("%s cannot answer either: %s", loaded.key, error)
+        last_resort = route.production.loaded or loaded or await self._first_loadable(await self._model_zero(route), route)
+        if last_resort is None:
+            raise UnavailableError(route.key, failure.reason)
+        return await _ask(last_resort.as_baseline(), rows, route.config.serving.timeout_seconds, BASELINE, failure.reason)
+
+    async def _first_loadable(self, slots: Sequence[Slot], route: Route) -> LoadedVersion | None:
+        for slot in slots:
+            try:
+                return slot.loaded or await slot.load(route.brand)
+            except VersionFailedError as failure:
+                logger.warning("%s", failure)
+        return None
+
+    async def _earlier(self, route: Route) -> list[Slot]:
+        """Versions that were in production before, the one that a rollback would bring back first."""
+        present = route.production.version.key
+        if present not in self._found:
+            numbers = await asyncio.to_thread(_earlier_numbers, self._ledger, present)
+            versions = [await asyncio.to_thread(self._ledger.find_version, route.key.version(number)) for number in numbers]
+            self._found[present] = [Slot(version, self._loader) for version in versions]
+        return self._found[present]
+
+    async def _model_zero(self, route: Route) -> list[Slot]:
+        """Versions that are a baseline by themselves, each with a file of its own, newest first."""
+        versions = await asyncio.to_thread(self._ledger.versions, route.key)
+        return [Slot(version, self._loader) for version in versions if version.record.kind == "baseline"]
+
+    def _record(self, route: Route, reason: str) -> None:
+        version = route.production.version.key
+        now = time.monotonic()
+        if now - self._recorded.get((version, reason), -RECORD_SECONDS) < RECORD_SECONDS:
+            return
+        self._recorded[version, reason] = now
+        task = asyncio.create_task(asyncio.to_thread(self._ledger.record_fallback, route.key, version.number, reason, datetime.now(UTC)))
+        self._records.add(task)
+        task.add_done_callback(self._records.discard)
+
+
+async def _ask(loaded: LoadedVersion, rows: Sequence[Any], timeout_seconds: float, served_by: str, reason: str) -> Reply:
+    columns = loaded.contract.parse_rows(rows)
+    scores = await loaded.runtime.predict(columns, timeout_seconds)
+    if len(scores) != len(rows):
+        raise VersionFailedError(loaded.key, "answered another number of rows than asked")
+    predictions, probabilities = predictions_of(loaded.manifest, scores)
+    return Reply(loaded, predictions, probabilities, served_by, reason)
+
+
+def predictions_of(manifest: Manifest, scores: Scores) -> tuple[Sequence[Any], Sequence[Sequence[float]] | None]:
+    """Turn scores into what is returned: numbers, or the most probable labels (the first of equals) and probabilities."""
+    if manifest.task is Task.REGRESSION:
+        return scores, None
+    return [manifest.classes[row.index(max(row))] for row in scores], scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of a version into production, as `stages.previous_production` wants it."""
+
+    number: int
+    cause: str
+
+
+def _earlier_numbers(ledger: Ledger, present: VersionKey) -> list[int]:
+    events = ledger.stage_events(present.model_key, limit=100_000)
+    entries = [_Entry(event.version.number, event.cause) for event in events if event.to is Stage.PRODUCTION]
+    first = previous_production(entries, present.number)
+    others = [entry.number for entry in reversed(entries)]
+    numbers = dict.fromkeys(number for number in [first, *others] if number not in (None, present.number))
+    return [number for number in numbers if number is not None][:MAX_EARLIER]

@@ -1,0 +1,259 @@
+"""Answer for a packaged version: load its artifact, turn checked columns into scores.
+
+Serving, replay and packaging share this module, so that a version is measured, compared and served by the same code.
+ONNX Runtime, skops and scikit-learn are imported only when a version that needs them is loaded: who merely imports this
+module pays for none of them, and a process that serves compiled versions never holds scikit-learn.
+
+Answers have one shape for all runtimes: float64, `(rows,)` for a regression, `(rows, classes)` for a classification
+with the columns in the order of `Manifest.classes`.
+"""
+
+import hashlib
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from brandhouse_shared.artifacts import ONNX_FILE, SKOPS_FILE, Manifest, Runtime
+from brandhouse_shared.brands import ModelCode, unload_brand
+from brandhouse_shared.errors import ArtifactCorruptError, EntrypointError, join_bounded
+from brandhouse_shared.metrics import Task
+from brandhouse_shared.trusted_types import refused_types
+
+Columns = Mapping[str, Sequence[Any]]
+"""Field name to canonical values, one a row, as `Contract.parse_rows` returns them."""
+
+EPOCH = datetime(1970, 1, 1)
+DAY = timedelta(days=1)
+
+
+class Predictor(Protocol):
+    """A loaded version."""
+
+    def predict(self, columns: Columns) -> "np.ndarray[Any, Any]":
+        """Score rows: float64 of shape (rows,) for a regression, (rows, classes) for a classification."""
+
+
+def load_predictor(folder: Path, manifest: Manifest) -> Predictor:
+    """Load the version packaged in `folder`, whose bytes the store has checked against its digest.
+
+    A python version brings the brand's code into this process, which must belong to that brand.
+
+    Raises:
+        ArtifactCorruptError: If a file is missing, unreadable, or holds types that are not trusted.
+        EntrypointError: If the packaged code cannot be imported.
+    """
+    match manifest.runtime:
+        case Runtime.COMPILED:
+            return CompiledPredictor(folder / ONNX_FILE, manifest)
+        case Runtime.PYTHON:
+            return PythonPredictor(folder / SKOPS_FILE, manifest)
+        case Runtime.CONSTANT:
+            return ConstantPredictor(manifest)
+
+
+class ConstantPredictor:
+    """Answers the same for every row."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._is_regression = manifest.task is Task.REGRESSION
+        self._answer = np.array(manifest.constant, dtype=np.float64)
+
+    def predict(self, columns: Columns) -> "np.ndarray[Any, Any]":
+        """Repeat the answer once a row."""
+        rows = len(next(iter(columns.values())))
+        return np.repeat(self._answer, rows) if self._is_regression else np.tile(self._answer, (rows, 1))
+
+
+# -- compiled --------------------------------------------------------------------------------------------------------
+
+
+class CompiledPredictor:
+    """ONNX Runtime. No pandas and no brand code on this path."""
+
+    def __init__(self, file: Path, manifest: Manifest) -> None:
+        self._run = _open_session(file, manifest).run
+        self._is_regression = manifest.task is Task.REGRESSION
+        inputs = [(f"in_{index}", one.field, one.transform) for index, one in enumerate(manifest.graph_inputs)]
+        self._number_names = [name for name, _, transform in inputs if transform == "number"]
+        self._number_fields = [field for _, field, transform in inputs if transform == "number"]
+        self._others = [(name, field, _TRANSFORMS[transform]) for name, field, transform in inputs if transform != "number"]
+
+    def predict(self, columns: Columns) -> "np.ndarray[Any, Any]":
+        """Score rows."""
+        feed: dict[str, Any] = {}
+        if self._number_names:
+            # one array for all numbers: building one each costs more than running a small graph
+            block = np.array([columns[field] for field in self._number_fields], dtype=np.float64)
+            feed = dict(zip(self._number_names, block[:, :, None], strict=True))
+        for name, field, transform in self._others:
+            feed[name] = transform(columns[field])
+        (scores,) = self._run(None, feed)
+        return scores[:, 0].astype(np.float64) if self._is_regression else scores.astype(np.float64)
+
+
+def _open_session(file: Path, manifest: Manifest) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Many small models share one process: threads and memory arenas of their own would cost more than they give.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no base
+        raise ArtifactCorruptError(manifest.key, f"{file.name} cannot be loaded: {str(error)[:200]}") from error
+
+
+def lower_text(text: str) -> str:
+    """Lower-case as `Series.str.lower` does, which asks Arrow: 'İ' and a final 'Σ' differ from `str.lower`."""
+    if text.isascii():
+        return text.lower()
+    import pyarrow
+    import pyarrow.compute
+
+    return cast(str, pyarrow.compute.utf8_lower(pyarrow.scalar(text)).as_py())
+
+
+def _as_texts(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+    return np.array(values, dtype=object).reshape(-1, 1)
+
+
+def _as_lowered(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+    return np.array([lower_text(value) for value in values], dtype=object).reshape(-1, 1)
+
+
+def _as_days(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+    days = [np.nan if value is None else (value - EPOCH) / DAY for value in values]
+    return np.array(days, dtype=np.float64).reshape(-1, 1)
+
+
+_TRANSFORMS: dict[str, Callable[[Sequence[Any]], "np.ndarray[Any, Any]"]] = {"text": _as_texts, "lower": _as_lowered, "days": _as_days}
+
+
+# -- python ----------------------------------------------------------------------------------------------------------
+
+
+class PythonPredictor:
+    """skops and the brand's own `build_features`, exactly as packaged."""
+
+    def __init__(self, file: Path, manifest: Manifest) -> None:
+        self._code = load_packaged_code(manifest)
+        self._estimator = _load_skops(file, manifest)
+        self._contract = manifest.contract
+        self._subject = str(manifest.key)
+        self._is_regression = manifest.task is Task.REGRESSION
+
+    def predict(self, columns: Columns) -> "np.ndarray[Any, Any]":
+        """Score rows."""
+        from brandhouse_shared.features import build_model_input
+
+        features = build_model_input(self._code, self._contract.frame_of(cast(Any, columns)), self._subject)
+        scores = self._estimator.predict(features) if self._is_regression else self._estimator.predict_proba(features)
+        return np.asarray(scores, dtype=np.float64).reshape(-1) if self._is_regression else np.asarray(scores, dtype=np.float64)
+
+
+def _load_skops(file: Path, manifest: Manifest) -> Any:
+    import skops.io
+
+    try:
+        untrusted = skops.io.get_untrusted_types(file=file)
+        refused = [*refused_types(untrusted, manifest.brand), *_borrowed(untrusted, manifest.brand)]
+        if refused:
+            raise ArtifactCorruptError(manifest.key, f"{file.name} holds types that are not trusted: {join_bounded(refused)}")
+        return skops.io.load(file, trusted=untrusted)  # every one of them was found in our own list
+    except ArtifactCorruptError:
+        raise
+    except Exception as error:  # a damaged archive raises anything from zipfile to json
+        raise ArtifactCorruptError(manifest.key, f"{file.name} cannot be loaded: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _borrowed(names: Sequence[str], brand: str) -> list[str]:
+    """Names in the brand's modules of what was defined elsewhere: `brand_x.price.system` after `from os import system`."""
+    own = [name for name in names if name.startswith(f"brand_{brand}.")]
+    return [name for name in own if getattr(_find(name), "__module__", None) != name.rpartition(".")[0]]
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(sys.modules.get(module), attribute, None)
+
+
+def load_packaged_code(manifest: Manifest) -> ModelCode:
+    """Import the brand's package from the manifest's text, under its own name.
+
+    skops finds classes and functions by their names, so the package takes its own; another version's code of the same
+    brand is forgotten first, and keeps working for whoever holds it. The code on disk is never asked.
+
+    Raises:
+        EntrypointError: If it cannot be imported.
+    """
+    package = f"brand_{manifest.brand}"
+    digest = _digest_of(manifest.code_files)
+    loaded = sys.modules.get(package)
+    if loaded is None or getattr(loaded, "__brandhouse_digest__", None) != digest:
+        unload_brand(manifest.brand)
+        _import_from_text(package, digest, manifest)
+    try:
+        return cast(ModelCode, importlib.import_module(manifest.entrypoint))
+    except Exception as error:  # brand code may raise anything; the brand fails alone
+        raise _not_importable(manifest, manifest.entrypoint, error) from error
+
+
+def _digest_of(files: Mapping[str, str]) -> str:
+    """What `brands.code_digest` gives for the same files on disk."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=PurePosixPath):
+        digest.update(f"{path}\0".encode())
+        digest.update(hashlib.sha256(files[path].encode()).digest())
+    return digest.hexdigest()
+
+
+def _import_from_text(package: str, digest: str, manifest: Manifest) -> None:
+    finder = _TextFinder(package, manifest.code_files)
+    sys.meta_path.insert(0, finder)
+    try:
+        module = importlib.import_module(package)
+        module.__dict__["__brandhouse_digest__"] = digest
+        for path in sorted(manifest.code_files):
+            importlib.import_module(_module_name(package, path))
+    except Exception as error:  # brand code may raise anything; the brand fails alone
+        unload_brand(manifest.brand)
+        raise _not_importable(manifest, package, error) from error
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _not_importable(manifest: Manifest, module: str, error: Exception) -> EntrypointError:
+    return EntrypointError(f"{manifest.key}: packaged {module} cannot be imported: {type(error).__name__}: {str(error)[:300]}")
+
+
+def _module_name(package: str, path: str) -> str:
+    parts = path.removesuffix(".py").split("/")
+    return ".".join([package, *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+class _TextFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds modules of one package in a dictionary of texts."""
+
+    def __init__(self, package: str, files: Mapping[str, str]) -> None:
+        self._sources = {_module_name(package, path): (path, text) for path, text in files.items()}
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname not in self._sources:
+            return None
+        is_package = self._sources[fullname][0].endswith("__init__.py")
+        return importlib.util.spec_from_loader(fullname, self, is_package=is_package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        path, text = self._sources[module.__name__]
+        exec(compile(text, f"<packaged {module.__name__}: {path}>", "exec"), module.__dict__)  # noqa: S102  # what importing means

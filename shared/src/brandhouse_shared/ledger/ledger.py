@@ -1,0 +1,265 @@
+"""The open ledger: everything that may be written to it or asked of it.
+
+Appends only; the database refuses everything else. All writes, of all processes, take turns, so that `seq` is the
+order of commits. Each method is one transaction.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Select, Table, select, text
+
+from brandhouse_shared.ledger import keys as key_log
+from brandhouse_shared.ledger import runs as run_log
+from brandhouse_shared.ledger import versions as version_log
+from brandhouse_shared.ledger.database import Database
+from brandhouse_shared.ledger.records import (
+    DeploymentRecord,
+    FallbackRecord,
+    KeyEvent,
+    KeyRecord,
+    Run,
+    RunOutcome,
+    RunRecord,
+    SnapshotRecord,
+    StageChange,
+    StageEvent,
+    StatusRow,
+    Version,
+    VersionRecord,
+)
+from brandhouse_shared.ledger.rows import (
+    append,
+    columns_of,
+    last_seq,
+    of_model,
+    read_deployment,
+    read_fallback,
+    read_key,
+    read_key_event,
+    read_run,
+    read_snapshot,
+    read_stage_event,
+    read_version,
+)
+from brandhouse_shared.ledger.status import STATUS_SQL, read_status_row
+from brandhouse_shared.ledger.tables import deployments, fallbacks, key_events, runs, snapshots, stage_events, versions
+from brandhouse_shared.names import ModelKey, VersionKey
+
+
+class Ledger:
+    """An open ledger. May be shared by threads; forked children may keep using it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections. The ledger may be used again; it then reconnects."""
+        self.database.engine.dispose()
+
+    # Snapshots
+
+    def record_snapshot(self, record: SnapshotRecord) -> None:
+        """Append a snapshot; the same content of the same dataset again is ignored."""
+        same = (snapshots.c.brand == record.brand, snapshots.c.dataset == record.dataset, snapshots.c.hash_md5 == record.hash_md5)
+        with self.database.writing() as connection:
+            if connection.execute(select(snapshots.c.seq).where(*same)).first() is None:
+                append(connection, snapshots, columns_of(record))
+
+    def snapshots(self, brand: str) -> list[SnapshotRecord]:
+        """All snapshots of a brand, newest first."""
+        return [read_snapshot(row) for row in self._rows(_newest_first(snapshots).where(snapshots.c.brand == brand))]
+
+    # Runs
+
+    def start_run(self, record: RunRecord) -> None:
+        """Append the start of a run; the same id again is the same run, retried.
+
+        Raises:
+            LedgerError: If the id belongs to a run of another model or template.
+        """
+        with self.database.writing() as connection:
+            run_log.start(connection, record)
+
+    def end_run(self, run_id: str, outcome: RunOutcome, detail: str) -> None:
+        """Append how a run ended. `registered`, `unchanged` and `gates_failed` are final, a retry may follow the others.
+
+        Raises:
+            LedgerError: If the run or the outcome is unknown, or the run has ended otherwise for good.
+        """
+        with self.database.writing() as connection:
+            run_log.end(connection, run_id, outcome, detail)
+
+    def runs(self, key: ModelKey | None = None, limit: int = 1000) -> list[Run]:
+        """Runs of one model or of all, newest first."""
+        query = run_log.select_runs().limit(limit)
+        return [read_run(row) for row in self._rows(query if key is None else query.where(of_model(runs, key)))]
+
+    # Versions and their stages
+
+    def register_version(self, record: VersionRecord) -> VersionKey:
+        """Append a version with the model's next number and stage `candidate`.
+
+        The same artifact from the same inputs again is the same version, so that a registration can be retried.
+
+        Raises:
+            IncompleteRecordError: If fields are empty.
+        """
+        with self.database.writing() as connection:
+            return version_log.register(connection, record)
+
+    def register_version_document(self, document: Mapping[str, object]) -> VersionKey:
+        """Do the same from loose values.
+
+        Raises:
+            IncompleteRecordError: If fields are missing, None or empty; it lists them.
+            LedgerError: If a field is of the wrong type or not known.
+        """
+        return self.register_version(VersionRecord.from_document(document))
+
+    def find_version(self, version: VersionKey) -> Version:
+        """Return one version.
+
+        Raises:
+            UnknownVersionError: If there is none of that number.
+        """
+        with self.database.reading() as connection:
+            return version_log.find(connection, version)
+
+    def versions(self, key: ModelKey) -> list[Version]:
+        """All versions of a model, newest first."""
+        query = version_log.select_versions().where(of_model(versions, key)).order_by(versions.c.number.desc())
+        return [read_version(row) for row in self._rows(query)]
+
+    def find_by_fingerprint(self, key: ModelKey, fingerprint: str) -> Version | None:
+        """Return the newest version that came from these inputs, None if they were never trained on."""
+        query = version_log.select_versions().where(of_model(versions, key), versions.c.fingerprint == fingerprint)
+        rows = self._rows(query.order_by(versions.c.number.desc()).limit(1))
+        return read_version(rows[0]) if rows else None
+
+    def change_stage(self, change: StageChange) -> StageEvent:
+        """Move a version to another stage; one that enters production retires its predecessor in the same transaction.
+
+        Raises:
+            StageChangeError: If actor or reason is empty, or the present stage does not allow it.
+            GateError: If it is to enter production, its gates failed, and the change is not forced.
+            UnknownVersionError: If there is no such version.
+        """
+        with self.database.writing() as connection:
+            return version_log.change_stage(connection, change)
+
+    def rollback(self, key: ModelKey, actor: str, reason: str, to: int | None = None) -> StageEvent:
+        """Bring the version back that was in production before, or version `to` if it ever was there.
+
+        Two rollbacks in a row go two versions back. After a retirement, the retired version comes back.
+
+        Raises:
+            StageChangeError: If there is none.
+        """
+        with self.database.writing() as connection:
+            return version_log.roll_back(connection, key, actor, reason, to)
+
+    def retire(self, key: ModelKey, actor: str, reason: str) -> StageEvent:
+        """Take a model's version out of production; the model then has none.
+
+        Raises:
+            StageChangeError: If it has none already.
+        """
+        with self.database.writing() as connection:
+            return version_log.retire(connection, key, actor, reason)
+
+    def stage_events(self, key: ModelKey | None = None, after_seq: int = 0, limit: int = 1000) -> list[StageEvent]:
+        """Stage events of one model or of all in their one order, oldest first, starting behind `after_seq`."""
+        query = select(stage_events).where(stage_events.c.seq > after_seq).order_by(stage_events.c.seq).limit(limit)
+        return [read_stage_event(row) for row in self._rows(query if key is None else query.where(of_model(stage_events, key)))]
+
+    def last_seq(self) -> int:
+        """The `seq` of the newest stage event, 0 if there is none. Cheap enough to ask several times a second."""
+        return self._last_seq(stage_events)
+
+    def production(self, key: ModelKey) -> Version | None:
+        """A model's version in production, None if it has none."""
+        with self.database.reading() as connection:
+            return version_log.find_production(connection, key)
+
+    def production_versions(self) -> dict[ModelKey, Version]:
+        """The versions in production of all models that have one."""
+        found = (read_version(row) for row in self._rows(version_log.select_production()))
+        return {version.record.key: version for version in found}
+
+    def status_rows(self) -> list[StatusRow]:
+        """One row per model: its production version, or else its newest; ordered by brand and model."""
+        return [read_status_row(row) for row in self._rows(text(STATUS_SQL))]
+
+    # Deployments, keys, fallbacks
+
+    def record_deployment(self, record: DeploymentRecord) -> None:
+        """Append that a flow deployment was created, changed or removed."""
+        self._append(deployments, columns_of(record))
+
+    def deployments(self) -> list[DeploymentRecord]:
+        """What happened to flow deployments, newest first."""
+        return [read_deployment(row) for row in self._rows(_newest_first(deployments))]
+
+    def add_key(self, record: KeyRecord) -> None:
+        """Append an API key.
+
+        Raises:
+            LedgerError: If its id is taken.
+        """
+        with self.database.writing() as connection:
+            key_log.add(connection, record)
+
+    def revoke_key(self, key_id: str, actor: str, reason: str) -> KeyEvent:
+        """End an API key for good.
+
+        Raises:
+            LedgerError: If there is no such key, it is revoked already, or actor or reason is empty.
+        """
+        with self.database.writing() as connection:
+            return key_log.revoke(connection, key_id, actor, reason)
+
+    def keys(self, brand: str | None = None) -> list[KeyRecord]:
+        """API keys of one brand or of all, oldest first; revoked and expired ones too, for listings and audits."""
+        query = key_log.select_keys()
+        return [read_key(row) for row in self._rows(query if brand is None else query.where(key_events.c.brand == brand))]
+
+    def key_events_after(self, after_seq: int, limit: int = 1000) -> list[KeyEvent]:
+        """Key events behind `after_seq`, oldest first."""
+        return [read_key_event(row) for row in self._rows(key_log.select_events().where(key_events.c.seq > after_seq).limit(limit))]
+
+    def keys_seq(self) -> int:
+        """The `seq` of the newest key event, 0 if there is none. Cheap enough to ask several times a second."""
+        return self._last_seq(key_events)
+
+    def record_fallback(self, key: ModelKey, version: int | None, reason: str, at: datetime) -> None:
+        """Append that serving answered with something else than `version`, the number in production (None: none)."""
+        self._append(fallbacks, columns_of(FallbackRecord(key=key, number=version, reason=reason, at=at)))
+
+    def fallbacks(self, key: ModelKey | None = None, limit: int = 1000) -> list[FallbackRecord]:
+        """Fallbacks of one model or of all, newest first."""
+        query = _newest_first(fallbacks).limit(limit)
+        return [read_fallback(row) for row in self._rows(query if key is None else query.where(of_model(fallbacks, key)))]
+
+    def _append(self, table: Table, values: dict[str, Any]) -> None:
+        with self.database.writing() as connection:
+            append(connection, table, values)
+
+    def _rows(self, query: Any) -> list[Any]:
+        with self.database.reading() as connection:
+            return list(connection.execute(query))
+
+    def _last_seq(self, table: Table) -> int:
+        with self.database.reading() as connection:
+            return last_seq(connection, table)
+
+
+def _newest_first(table: Table) -> Select[Any]:
+    return select(table).order_by(table.c.seq.desc())
