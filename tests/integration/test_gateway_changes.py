@@ -1,5 +1,6 @@
 """What the gateway does when something changes or breaks: promotions, rollbacks, altered files, killed processes."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from serving_house import CASA, CASA_ROW, STIL, STIL_CODE, STIL_ROW, Gateway, House, wait_until
 
+from brandhouse_serving import prediction_log
+from brandhouse_serving.gateway import create_app
 from brandhouse_serving.prediction_log import find_record
 
 
@@ -205,6 +209,28 @@ def test_sigterm_half_answers_nothing_and_loses_no_logged_prediction(house: Hous
     ids = {body["prediction_ids"][0] for status, body, _ in load.answers if status == 200}
     assert {status for status, _, _ in load.answers} <= {200, 0}, "answered whole, or never accepted"
     assert len(ids) > 100 and ids <= logged_ids(house)
+
+
+def test_a_stop_writes_what_would_have_been_written_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "FLUSH_SECONDS", 60.0)
+    house.register_casa(2.0)
+    headers = {"Authorization": f"Bearer {house.add_key('casa')}"}
+
+    async def scene() -> set[str]:
+        app = create_app(house.settings)
+        orders: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        done: asyncio.Queue[Any] = asyncio.Queue()
+        life = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, orders.get, done.put))
+        await orders.put({"type": "lifespan.startup"})
+        assert (await done.get())["type"] == "lifespan.startup.complete"
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway", headers=headers) as client:
+            answers = [await client.post(f"/v1/{CASA}/predict", json={"instances": [CASA_ROW]}) for _ in range(3)]
+        assert not logged_ids(house)
+        await orders.put({"type": "lifespan.shutdown"})
+        await life
+        return {answer.json()["prediction_ids"][0] for answer in answers}
+
+    assert asyncio.run(scene()) == logged_ids(house)
 
 
 def test_a_hard_kill_loses_at_most_the_last_moment_and_leaves_readable_files(house: House) -> None:

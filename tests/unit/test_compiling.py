@@ -21,6 +21,7 @@ from brandhouse_flows.compiling import NotCompilableError, compile_model
 from brandhouse_flows.tracing import trace_features
 from brandhouse_shared.artifacts import ONNX_FILE, Runtime
 from brandhouse_shared.brands import unload_brand
+from brandhouse_shared.contracts import Contract
 from brandhouse_shared.metrics import Task
 
 
@@ -41,7 +42,7 @@ def table() -> Iterator[list[str]]:
     """Lines of the table of estimators, printed at the end (`pytest -s`)."""
     lines: list[str] = []
     yield lines
-    print("", "| estimator | runtime | largest difference | ms a row |", "|---|---|--:|--:|", *lines, sep="\n")
+    print("", "| estimator | runtime | largest difference | ms a row |", "|---|---|--:|--:|", *lines, sep="\n")  # noqa: T201  # a table for the documentation
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -97,9 +98,9 @@ def test_the_same_model_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
 
 
 def test_the_graph_takes_one_named_input_a_field_that_is_used(classes: Case, tmp_path: Path) -> None:
-    packaged = case_with_ridge = classes.package(tmp_path, make_pipeline(columns(), LogisticRegression(max_iter=500)))
+    packaged = classes.package(tmp_path, make_pipeline(columns(), LogisticRegression(max_iter=500)))
     graph = onnx.load(tmp_path / ONNX_FILE).graph
-    assert [one.name for one in graph.input] == [f"in_{n}" for n in range(len(case_with_ridge.manifest.graph_inputs))]
+    assert [one.name for one in graph.input] == [f"in_{n}" for n in range(len(packaged.manifest.graph_inputs))]
     fields = {one.field for one in packaged.manifest.graph_inputs}
     assert "turning" not in fields, "no feature asks for it"
     assert {"km to sea ", 'wood "kind"'} <= fields
@@ -116,15 +117,9 @@ def test_a_regression_answers_one_score_a_row(numbers: Case, tmp_path: Path) -> 
 def test_an_estimator_without_converter_gives_a_reason(numbers: Case) -> None:
     from sklearn.isotonic import IsotonicRegression
 
-    features = trace_features(numbers.code, numbers.brand.config.models["price"] and _contract(numbers))
+    features = trace_features(numbers.code, Contract(numbers.brand.model("price").inputs))
     with pytest.raises(NotCompilableError, match="IsotonicRegression does not convert"):
         compile_model(features, IsotonicRegression().fit([1, 2], [1, 2]), Task.REGRESSION)
-
-
-def _contract(case: Case) -> Any:
-    from brandhouse_shared.contracts import Contract
-
-    return Contract(case.brand.model("price").inputs)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +145,9 @@ def test_numbers_agree_within_a_share_of_their_scale(expected: list[float], actu
         ([0.500002, 0.499998], [0.499998, 0.500002], False, 0),
     ],
 )
-def test_labels_agree_exactly_unless_scikit_learn_itself_is_torn(expected: list[float], actual: list[float], agrees: bool, ties: int) -> None:
+def test_labels_agree_exactly_unless_scikit_learn_itself_is_torn(
+    expected: list[float], actual: list[float], agrees: bool, ties: int
+) -> None:
     found = compare(np.array([expected]), np.array([actual]), Task.BINARY)
     assert found.agrees is agrees
     assert found.ties == ties

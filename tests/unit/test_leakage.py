@@ -44,9 +44,9 @@ def test_category_that_names_the_class_is_found_in_binary_and_multiclass(generat
 
 
 def test_value_that_is_missing_only_for_one_class_is_found(generator: np.random.Generator) -> None:
-    cancelled = generator.integers(0, 2, 600)
-    paid = np.where(cancelled == 1, np.nan, generator.random(600))
-    assert find_leaks(pd.DataFrame({"paid": paid}), cancelled, Task.BINARY, 0.98)
+    cancelled = (generator.random(2000) < 0.05).astype(int)
+    paid = np.where(cancelled == 1, np.nan, generator.random(2000))
+    assert find_leaks(pd.DataFrame({"paid": paid}), cancelled, Task.BINARY, 0.999)
 
 
 def test_date_that_gives_the_answer_away_is_found(generator: np.random.Generator) -> None:
@@ -87,3 +87,11 @@ def test_forty_features_of_five_thousand_rows_are_checked_fast(generator: np.ran
     started = time.process_time()
     find_leaks(features, reply, Task.BINARY, 0.98)
     assert time.process_time() - started < 0.6, "it takes some 150 ms"
+
+
+def test_copy_of_a_target_is_found_on_a_few_hundred_rows(generator: np.random.Generator) -> None:
+    price = generator.normal(0, 1, 150)
+    features = pd.DataFrame({"deposit": -price, "noise": generator.normal(0, 1, 150)})
+    assert [leak.feature for leak in find_leaks(features, price, Task.REGRESSION, 0.98)] == ["deposit"]
+    sold = (price > 1).astype(int)
+    assert [leak.feature for leak in find_leaks(features, sold, Task.BINARY, 0.98)] == ["deposit"]

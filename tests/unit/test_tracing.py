@@ -1,5 +1,6 @@
 """Traced features are what pandas computes, or there is a refusal that says why."""
 
+import collections
 import types
 import warnings
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -118,6 +120,11 @@ def check(build_features: Any, *, rounding: bool = False) -> None:
 
 # -- programs --------------------------------------------------------------------------------------------------------
 
+
+def _series_if_array(values: Any) -> Any:
+    return pd.Series(values) if type(values) is np.ndarray else values
+
+
 NUMBERS = st.sampled_from([0, 1, 2, 3, -2, 7, 0.5, -0.25, 0.1, 1e5, 100.0, np.float64(3.7), np.int64(4)])
 BINARY: dict[str, Any] = {
     "add": lambda a, b: a + b,
@@ -139,7 +146,7 @@ BINARY: dict[str, Any] = {
     "min": np.minimum,
     "fillna": lambda a, b: a.fillna(b),
     "where": lambda a, b: a.where(a > 0, b),
-    "np.where": lambda a, b: pd.Series(np.where(a == b, a, b)) if isinstance(a, pd.Series) else np.where(a == b, a, b),
+    "np.where": lambda a, b: _series_if_array(np.where(a == b, a, b)),
 }
 UNARY: dict[str, Any] = {
     "neg": lambda a: -a,
@@ -179,8 +186,8 @@ UNARY: dict[str, Any] = {
     "year": lambda a: a.dt.year,
     "month": lambda a: a.dt.month,
     "day": lambda a: a.dt.day,
-    "weekday": lambda a: a.dt.dayofweek,
-    "dayofyear": lambda a: a.dt.dayofyear,
+    "weekday": lambda a: a.dt.day_of_week,
+    "dayofyear": lambda a: a.dt.day_of_year,
     "quarter": lambda a: a.dt.quarter,
     "days": lambda a: a.dt.days,
     "hour": lambda a: a.dt.hour,
@@ -194,6 +201,8 @@ UNARY: dict[str, Any] = {
     "since": lambda a: a - pd.Timestamp("2000-01-01"),
 }
 FIRST = list(CONTRACT.fields)
+ALWAYS = [("gt", 0, 1), ("sub", 6, (7,)), ("isin text", 4, None), ("sub", 8, (7,)), ("month", 6, None)]
+"""First steps of every program, so that it has truth values, spans and parts of dates to go on with."""
 
 
 @st.composite
@@ -236,7 +245,7 @@ def test_random_programs_compute_what_pandas_computes_or_refuse(program: list[tu
 
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        for step in program:
+        for step in [*ALWAYS, *program]:
             try:
                 value = apply(step, real)
             except Exception:  # pandas refuses: nothing to compare with
@@ -253,3 +262,162 @@ def test_random_programs_compute_what_pandas_computes_or_refuse(program: list[tu
         expected = as_model_input(build_features(rows.copy()), "test")
     features = trace_features(module_of(build_features), CONTRACT)
     assert_same(expected, run_features(features, rows))
+
+
+# -- named cases -----------------------------------------------------------------------------------------------------
+
+CASES: dict[str, Any] = {
+    "floor division": lambda r: r["km"] // 0.1,
+    "remainder of a negative": lambda r: r["km"] % -3,
+    "a number over a column": lambda r: 1 / r["doors"].astype(int),
+    "booleans add by or": lambda r: (r["km"] > 1) + (r["doors"] > 3),
+    "a boolean and a number": lambda r: (r["km"] > 1) * r["km"] + (r["doors"] > 3) * 1,
+    "whole numbers": lambda r: (-r["doors"].astype(int)) % 3 + r["doors"].astype(int) // 2,
+    "missing compares false": lambda r: (r["km"] >= 0) | (r["km"] < 0),
+    "missing is unequal": lambda r: r["km"] != r["km"],
+    "clip keeps missing": lambda r: r["km"].clip(lower=0, upper=10),
+    "clip as NumPy writes it": lambda r: np.clip(r["km"], 0, 10),
+    "where without other": lambda r: r["km"].where(r["doors"] > 2),
+    "mask by a column": lambda r: r["km"].mask(r["doors"] > 2, r["price eur"]),
+    "np.where of numbers": lambda r: np.where(r["doors"] > 2, 1, r["doors"] > 1),
+    "np.where of truths": lambda r: np.where(r["doors"] > 2, r["is new"] > 0, r["km"] > 1),
+    "np.where of texts": lambda r: np.where(r["fuel"] == "a", "first", r["text"]),
+    "np.select": lambda r: np.select([r["doors"] > 5, r["fuel"] == "a"], [1, 2], default=0),
+    "map of few": lambda r: r["fuel"].map({"a": 1.5}),
+    "map then fill": lambda r: r["fuel"].map({"a": "x"}).fillna("other"),
+    "text concatenation": lambda r: r["text"].fillna("") + " / " + r["fuel"],
+    "lower of a concatenation": lambda r: (r["text"] + " " + r["fuel"]).str.lower(),
+    "months since": lambda r: r["built"].dt.year * 12 + r["built"].dt.month,
+    "quarter by hand": lambda r: (r["built"].dt.month - 1) // 3 + 1,
+    "days between": lambda r: (r["sold"] - r["built"]).dt.days,
+    "hours before": lambda r: (r["built"] - r["booked"]).dt.total_seconds() / 3600,
+    "weeks as a quotient": lambda r: (r["sold"] - r["built"]) / pd.Timedelta(weeks=1),
+    "since a day": lambda r: (r["booked"] - pd.Timestamp("1970-01-01")).dt.days // 365,
+    "after a day": lambda r: r["sold"] >= pd.Timestamp("1950-06-01"),
+    "a constant": lambda r: r["km"] * 0 + 1,
+    "in place": lambda r: _add_in_place(r["km"]),
+}
+ROUNDED: dict[str, Any] = {
+    "log1p": lambda r: np.log1p(r["km"].clip(lower=-1)),
+    "log": lambda r: np.log(r["km"].abs()),
+    "expm1": lambda r: np.expm1(r["doors"] - 5),
+    "exp": lambda r: np.exp(r["price eur"].clip(-50, 50)),
+    "cube": lambda r: r["doors"] ** 3,
+    "season": lambda r: np.sin(2 * np.pi * r["built"].dt.month / 12),
+    "season's other half": lambda r: np.cos(2 * np.pi * r["booked"].dt.hour / 24),
+}
+
+
+def _add_in_place(column: Any) -> Any:
+    other = column
+    column += 1  # pandas changes the object that `other` names too
+    return other
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_traced_is_equal_in_every_bit(name: str) -> None:
+    check(lambda rows: rows[["doors"]].assign(result=CASES[name](rows), one=1, letter="a"))
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_functions_are_equal_to_the_last_bit_of_float32(name: str) -> None:
+    check(lambda rows: rows[["doors"]].assign(result=ROUNDED[name](rows)), rounding=True)
+
+
+def test_a_frame_is_built_in_many_ways() -> None:
+    def build_features(rows: pd.DataFrame) -> pd.DataFrame:
+        frame = pd.DataFrame({"x": rows["km"], "y": rows.km * 2}, index=rows.index)
+        frame[["p", "q"]] = rows[["km", "doors"]]
+        frame.loc[:, "one"] = 1
+        frame = frame.rename(columns={"p": "P "}).drop(columns=["q"]).assign(z=lambda f: f["x"] + f["y"], w=lambda f: f["z"] * 2)
+        if "text" in rows.columns:
+            frame["has text"] = rows["text"].notna()
+        frame = pd.concat([frame, rows[["is new"]].add_prefix("now ")], axis=1)
+        for name in frame.filter(like="x").columns:
+            frame[f"{name} filled"] = frame[name].fillna(0).astype("float32")
+        return frame.astype({"y": float})
+
+    check(build_features)
+    names = [feature.name for feature in trace_features(module_of(build_features), CONTRACT)]
+    assert names == ["x", "y", "P ", "one", "z", "w", "has text", "now is new", "x filled", "has text filled"][: len(names)]
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "mean": (lambda r: r["km"].mean(), "Series.mean"),
+    "own median": (lambda r: r["km"].fillna(r["km"].median()), "Series.median"),
+    "rank": (lambda r: r["km"].rank(), "Series.rank"),
+    "rows": (lambda r: r[r["km"] > 3], "selection of rows"),
+    "one row": (lambda r: r["km"].values[0], "single rows"),
+    "function by element": (lambda r: r["km"].apply(lambda value: value), "Series.apply"),
+    "length": (lambda r: len(r), "the length"),
+    "iteration": (lambda r: sorted(r["km"]), "iteration"),
+    "branch": (lambda r: r["km"] if r["km"].max() > 3 else 0, "Series.max"),
+    "chained comparison": (lambda r: 0 < r["km"] < 3, "the truth value"),
+    "float": (lambda r: float(r["km"]), "the number"),
+    "array": (lambda r: np.asarray(r["km"]), "Series.__array"),
+    "an array as operand": (lambda r: r["km"] * np.arange(3), "ndarray as an operand"),
+    "text in a message": (lambda r: f"{r['km']}", "the text"),
+    "shift": (lambda r: r["km"].shift(1), "Series.shift"),
+    "text length": (lambda r: r["text"].str.len(), "Series.str.len"),
+    "order of texts": (lambda r: r["text"] < "b", "order of texts"),
+    "missing to int": (lambda r: r["km"].astype(int), "may be missing or infinite"),
+    "text and number": (lambda r: r["text"] == 3, "comparison between text"),
+    "log10": (lambda r: np.log10(r["price eur"]), "np.log10"),
+    "unknown column": (lambda r: r["colour"], "no input field"),
+    "sum over columns": (lambda r: r[["km", "doors"]].sum(axis=1), "DataFrame.sum"),
+    "overflow of 32 bits": (lambda r: r["built"].dt.year * 1_100_000, "range of 32-bit"),
+    "the clock": (lambda r: pd.Timestamp.now().year - r["doors"], "now"),
+    "chance": (lambda r: r["km"] * np.random.rand(), "rand"),
+    "isinstance": (lambda r: r["km"] if isinstance(r, pd.DataFrame) else 0, "isinstance"),
+    "dummies": (lambda r: pd.get_dummies(r["fuel"]), "pd.get_dummies"),
+    "default dictionary": (lambda r: r["fuel"].map(collections.defaultdict(int)), "dictionary"),
+    "a date as feature": (lambda r: r["sold"], "is a date"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_exact_counterpart_is_refused_with_a_reason(name: str) -> None:
+    build, reason = REFUSED[name]
+    code = module_of(lambda rows: rows.assign(result=build(rows)))
+    if name in ("the clock", "chance"):
+        code = module_of(build)
+    with pytest.raises(NotTraceableError, match=reason):
+        trace_features(code, CONTRACT)
+
+
+def test_a_swallowed_refusal_is_still_a_refusal() -> None:
+    def build_features(rows: Any) -> Any:
+        try:
+            rows["level"] = rows["km"].mean()
+        except Exception:
+            rows["level"] = 0.0
+        return rows[["km", "level"]]
+
+    with pytest.raises(NotTraceableError, match=r"Series\.mean"):
+        trace_features(module_of(build_features), CONTRACT)
+
+
+def test_state_kept_between_calls_is_refused() -> None:
+    space: dict[str, Any] = {"__name__": "brand_x.m"}
+    exec("def build_features(rows):\n    global calls\n    calls = 1\n    return rows[['km']]", space)
+    with pytest.raises(NotTraceableError, match="which the rows do not decide"):
+        trace_features(types.SimpleNamespace(build_features=space["build_features"], build_estimator=None), CONTRACT)
+
+
+def test_pandas_is_itself_again_after_tracing() -> None:
+    trace_features(module_of(lambda rows: pd.DataFrame({"x": rows["km"]})), CONTRACT)
+    assert isinstance(pd.DataFrame({"x": [1]}), pd.DataFrame)
+    assert type(pd).__name__ == "module"
+
+
+def test_a_date_with_fractions_of_a_second_is_refused_when_it_is_used() -> None:
+    contract = Contract({"at": InputField(type="date", format="%Y-%m-%d %H:%M:%S.%f"), "km": InputField(type="number")})
+    assert trace_features(module_of(lambda rows: rows[["km"]]), contract)
+    with pytest.raises(NotTraceableError, match="fractions of a second"):
+        trace_features(module_of(lambda rows: rows.assign(at=rows["at"].dt.hour)), contract)
+
+
+def test_lower_case_is_that_of_pandas() -> None:
+    texts = ["İSTANBUL", "ΟΔΟΣ", "ÄÖ", "ẞ", "Ǆ", "x", ""]
+    expected = pd.DataFrame({"t": np.array(texts, dtype=object)})["t"].str.lower().tolist()
+    assert [lower_text(text) for text in texts] == expected

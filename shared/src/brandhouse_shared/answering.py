@@ -96,7 +96,8 @@ class CompiledPredictor:
         for name, field, transform in self._others:
             feed[name] = transform(columns[field])
         (scores,) = self._run(None, feed)
-        return scores[:, 0].astype(np.float64) if self._is_regression else scores.astype(np.float64)
+        answers: np.ndarray[Any, Any] = scores.astype(np.float64)
+        return answers[:, 0] if self._is_regression else answers
 
 
 def _open_session(file: Path, manifest: Manifest) -> Any:

@@ -21,5 +21,6 @@ def build_estimator(**params: Any) -> Pipeline:
     """Return a forest: evenings of some carriers and routes are late, which no straight line says."""
     categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     return make_pipeline(
-        ColumnTransformer([("categories", categories, CATEGORIES)], remainder="passthrough"), RandomForestClassifier(random_state=0, **params)
+        ColumnTransformer([("categories", categories, CATEGORIES)], remainder="passthrough"),
+        RandomForestClassifier(random_state=0, **params),
     )

@@ -55,7 +55,9 @@ def _read_instances(text: str) -> list[Any]:
     try:
         document = json.loads(text if text != "-" else sys.stdin.read())
     except ValueError as error:
-        raise BrandhouseError(f"--json is no valid JSON: {error}; allowed: one object, or a list of objects; - reads standard input") from None
+        raise BrandhouseError(
+            f"--json is no valid JSON: {error}; allowed: one object, or a list of objects; - reads standard input"
+        ) from None
     return document if isinstance(document, list) else [document]
 
 

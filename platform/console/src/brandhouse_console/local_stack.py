@@ -16,7 +16,7 @@ from typing import Self
 from brandhouse_console.server_runs import stack_file
 from brandhouse_flows.content import write_whole
 from brandhouse_flows.processes import ManagedProcess
-from brandhouse_flows.server import HOST, PrefectServer
+from brandhouse_flows.server import HOST, Database, PrefectServer
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.errors import BrandhouseError, RetryableError
 from brandhouse_shared.settings import Settings
@@ -29,11 +29,13 @@ GATEWAY_STOP_SECONDS = 8.0
 class LocalStack:
     """The parts of one machine. A context manager; all of them end with this process, even if it is killed."""
 
-    def __init__(self, settings: Settings, brands: Sequence[Brand], *, host: str, port: int, prefect_port: int) -> None:
+    def __init__(
+        self, settings: Settings, brands: Sequence[Brand], *, host: str, port: int, prefect_port: int, database: Database = "postgres"
+    ) -> None:
         self.settings = settings
         self.host = host
         self.port = port
-        self.server = PrefectServer(settings, prefect_port)
+        self.server = PrefectServer(settings, prefect_port, database)
         # Prefect reads where its server is when it is first imported, and the deployments import it.
         os.environ.update(self.server.environment)
         from brandhouse_flows.deployments import SHARED_POOL, pool_of
@@ -148,7 +150,9 @@ def require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BrandhouseError(f"{host}:{port} cannot be bound ({error.strerror}); stop what listens there, or choose another --port") from None
+            raise BrandhouseError(
+                f"{host}:{port} cannot be bound ({error.strerror}); stop what listens there, or choose another --port"
+            ) from None
 
 
 def find_port(wanted: int | None, default: int) -> int:

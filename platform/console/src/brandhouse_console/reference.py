@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from brandhouse_console.brand_tables import brand_reference
 from brandhouse_shared.config import BrandConfig
 from brandhouse_shared.settings import find_workspace
 
@@ -13,7 +14,7 @@ SCHEMA_ID = "brand.schema.json"
 
 def generated_files() -> dict[str, str]:
     """Path below the workspace to content, of every generated file."""
-    return {"docs/reference/brand.schema.json": brand_schema()}
+    return {"docs/reference/brand.schema.json": brand_schema(), "docs/reference/brand-toml.md": brand_reference()}
 
 
 def brand_schema() -> str:

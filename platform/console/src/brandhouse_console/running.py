@@ -28,7 +28,13 @@ def ingest(name: str, *, accept_new: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"dataset": item.snapshot.dataset, "file": item.snapshot.file, "hash_md5": item.snapshot.hash_md5, "rows": item.rows, "changed": item.snapshot.changed}
+                {
+                    "dataset": item.snapshot.dataset,
+                    "file": item.snapshot.file,
+                    "hash_md5": item.snapshot.hash_md5,
+                    "rows": item.rows,
+                    "changed": item.snapshot.changed,
+                }
                 for item in ingested
             ]
         )
@@ -43,7 +49,11 @@ def train(target: str, *, force: bool, server: bool, as_json: bool) -> None:
     """Train one model or all of a brand; one that fails does not stop the others, and the exit status says so."""
     settings = load_settings()
     keys = models_of_target(settings, target)
-    results = asyncio.run(_train_on_server(settings, keys, force)) if server else [_train_here(settings, key, force, silent=as_json) for key in keys]
+    results = (
+        asyncio.run(_train_on_server(settings, keys, force))
+        if server
+        else [_train_here(settings, key, force, silent=as_json) for key in keys]
+    )
     if as_json:
         print_json(results)
     else:

@@ -42,7 +42,9 @@ def find_server(settings: Settings) -> None:
     try:
         port = json.loads(stack_file(settings).read_text())["prefect_port"]
     except (OSError, ValueError, KeyError):
-        raise BrandhouseError("no Prefect server of this workspace is running; start one with `brandhouse up`, or set PREFECT_API_URL") from None
+        raise BrandhouseError(
+            "no Prefect server of this workspace is running; start one with `brandhouse up`, or set PREFECT_API_URL"
+        ) from None
     os.environ.update(server_environment(settings, port))
 
 

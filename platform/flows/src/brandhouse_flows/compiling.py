@@ -29,6 +29,8 @@ IR_VERSION = 10
 NUMBERS = "numbers"
 TEXTS = "texts"
 
+DIVIDING_SCALERS = ("StandardScaler", "RobustScaler", "MaxAbsScaler")
+
 INVERSES: dict[Any, tuple[str, ...]] = {np.exp: ("Exp",), np.expm1: ("Exp", "minus one"), np.square: ("square",)}
 """Inverse functions of a transformed target that are appended to the graph."""
 
@@ -108,9 +110,12 @@ def _varying(writer: GraphWriter, feature: Feature) -> str:
 
 
 def _join(writer: GraphWriter, names: Sequence[str], output: str) -> None:
-    operator = "Concat" if len(names) > 1 else "Identity"
-    attributes = {"axis": 1} if len(names) > 1 else {}
-    writer.nodes.append(helper.make_node(operator, list(names), [output], output, **attributes))
+    node = (
+        helper.make_node("Concat", names, [output], output, axis=1)
+        if len(names) > 1
+        else helper.make_node("Identity", names, [output], output)
+    )
+    writer.nodes.append(node)
 
 
 # -- estimator -------------------------------------------------------------------------------------------------------
@@ -129,7 +134,9 @@ def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, t
     _address_by_place(model, places)
     types = [(NUMBERS, FloatTensorType([None, numbers]))] if numbers else []
     types += [(TEXTS, StringTensorType([None, texts]))] if texts else []
-    options = {} if task is Task.REGRESSION else {id(model): {"zipmap": False}}
+    # A product with the reciprocal rounds otherwise than scikit-learn's quotient: a tree behind the scaler would flip.
+    options: dict[int, dict[str, Any]] = {id(part): {"div": "div"} for part in _parts(model) if type(part).__name__ in DIVIDING_SCALERS}
+    options |= {} if task is Task.REGRESSION else {id(model): {"zipmap": False}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter's advice is for its developers; the comparison decides
@@ -160,7 +167,9 @@ def _parts(model: Any) -> Iterator[Any]:
 
 
 def _children(model: Any) -> list[Any]:
-    groups = [getattr(model, name, None) for name in ("steps", "transformers_", "transformer_list", "estimators_", "calibrated_classifiers_")]
+    groups = [
+        getattr(model, name, None) for name in ("steps", "transformers_", "transformer_list", "estimators_", "calibrated_classifiers_")
+    ]
     listed = [one for group in groups if isinstance(group, list) for one in group]
     parts = [one[1] if isinstance(one, tuple) else getattr(one, "estimator", one) for one in listed]
     return [part for part in [*parts, getattr(model, "estimator_", None)] if hasattr(part, "get_params")]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ class DataProject:
             copy.unlink(missing_ok=True)
         with self._opened(dataset, [copy.parent for copy in copies]) as repo:
             repo.cache.local.add(str(path), repo.fs, hash_md5)
-            repo.cloud.get_remote_odb().add(str(cached), repo.fs, hash_md5)
+            _push(repo, cached, hash_md5)
 
     def _cached(self, dataset: str, hash_md5: str) -> Path:
         """The intact object in the brand's cache, fetched from its remote if need be."""
@@ -248,6 +249,7 @@ class DataProject:
                 ) from error
             if not is_intact(arriving, hash_md5):
                 arriving.unlink()
+                self._stamp_path(dataset).unlink(missing_ok=True)  # the next import looks at the remote itself
                 raise DatasetError(
                     f"{self._subject(dataset)}: the remote's copy of snapshot {hash_md5} is damaged and was not used; if the source "
                     "still has these bytes, `brandhouse ingest` restores it, else restore a backup of the remote"
@@ -272,7 +274,7 @@ class DataProject:
             raise DataProjectLockedError(self._brand.name, self._lock_wait_seconds) from error
         except DvcException as error:
             raise DatasetError(f"{self._subject(dataset)}: the remote cannot be used: {str(error)[:300]}") from error
-        except (ConnectionError, TimeoutError) as error:
+        except _network_errors() as error:
             raise RetryableError(f"{self._subject(dataset)}: the remote does not answer ({type(error).__name__})") from error
         except OSError as error:
             raise DatasetError(
@@ -337,6 +339,23 @@ class DataProject:
 
     def _stamp_path(self, dataset: str) -> Path:
         return self._home / "imports" / self._brand.name / f"{dataset}.json"
+
+
+def _push(repo: Any, cached: Path, hash_md5: str) -> None:
+    """Bring an object into the remote; bytes there under its name that are not its bytes are replaced."""
+    from dvc_objects.errors import ObjectFormatError
+
+    remote = repo.cloud.get_remote_odb()
+    try:
+        remote.check(hash_md5, check_hash=True)  # reads the whole object, once a machine; DVC removes it if it is damaged
+    except (FileNotFoundError, ObjectFormatError):
+        remote.add(str(cached), repo.fs, hash_md5, check_exists=False)
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What a remote raises that does not answer; the S3 client's errors are known only if a remote has loaded it."""
+    s3 = sys.modules.get("botocore.exceptions")
+    return (ConnectionError, TimeoutError, *([s3.BotoCoreError] if s3 else []))
 
 
 def _object_path(store: Path, hash_md5: str) -> Path:

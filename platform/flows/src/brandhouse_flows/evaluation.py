@@ -1,7 +1,9 @@
 """Fit the chosen candidate and the baselines, and say how good each is on the same hold-out."""
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +22,9 @@ from brandhouse_flows.slices import SliceScore, slice_scores
 from brandhouse_flows.statistics import feature_statistics
 from brandhouse_shared.answering import load_predictor
 from brandhouse_shared.artifacts import ArtifactStore, read_manifest
-from brandhouse_shared.brands import ModelCode
+from brandhouse_shared.brands import ModelCode, unload_brand
 from brandhouse_shared.contracts import Contract
-from brandhouse_shared.errors import ArtifactCorruptError, BrandhouseError, ContractViolationError
+from brandhouse_shared.errors import BrandhouseError, ContractViolationError, DatasetError, EntrypointError
 from brandhouse_shared.ledger.records import Version
 from brandhouse_shared.metrics import Task
 
@@ -91,27 +93,38 @@ def fit_models(plan: Plan, material: Material, code: ModelCode) -> Fitted:
 
 
 def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version | None, store: ArtifactStore) -> Evaluation:
-    """Score the candidate, the baselines and the version in production on the hold-out."""
+    """Score the candidate, the baselines and the version in production on the hold-out.
+
+    Raises:
+        EntrypointError: If the candidate predicts something that is not finite.
+        DatasetError: If the metric has no value on this hold-out.
+    """
     model, subject = plan.model, str(plan.key)
-    prediction = predict(fitted.estimator, model.task, material.holdout_features, subject)
-    others = {name: predict(baseline, model.task, material.holdout_features, subject) for name, baseline in fitted.baselines.items()}
+    classes = len(material.target.classes)
+    prediction = predict(fitted.estimator, model.task, material.holdout_features, subject, classes)
+    if not np.isfinite(prediction).all():
+        raise EntrypointError(f"{subject}: the estimator predicts values that are not finite; look at its features and params")
+    others = {
+        name: predict(baseline, model.task, material.holdout_features, subject, classes) for name, baseline in fitted.baselines.items()
+    }
     comparison = None
     if production is not None:
-        answer = _ask_production(production, material, store)
+        answer = _ask_production(plan, production, material, store)
         comparison = ProductionComparison(None, answer) if isinstance(answer, str) else ProductionComparison(PRODUCTION)
         others |= {} if isinstance(answer, str) else {PRODUCTION: answer}
     gates, seed = model.gates, model.split.seed
+    report = bootstrap(model.metric, material.truth, prediction, others, gates.confidence, seed, groups=material.split.holdout_groups)
+    if report.reason:
+        raise DatasetError(f"{subject}: {model.metric} has no value on the hold-out: {report.reason}; choose another metric or split")
     return Evaluation(
         prediction=prediction,
-        report=bootstrap(
-            model.metric, material.truth, prediction, others, gates.confidence, seed, groups=material.split.holdout_groups
-        ),
+        report=report,
         slices=slice_scores(
             model.metric, material.truth, prediction, material.holdout_table, model.slices, gates.slice_min_rows, gates.confidence, seed
         ),
         ranked=rank_features(material.features, material.target.values, model.task, seed),
         importance=measure_importance(
-            lambda features: predict(fitted.estimator, model.task, features, subject),
+            lambda features: predict(fitted.estimator, model.task, features, subject, classes),
             material.holdout_features,
             material.truth,
             model.metric,
@@ -125,18 +138,34 @@ def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version
     )
 
 
-def _ask_production(production: Version, material: Material, store: ArtifactStore) -> Floats | str:
+def _ask_production(plan: Plan, production: Version, material: Material, store: ArtifactStore) -> Floats | str:
     """Let production answer the same hold-out rows, or say why it cannot."""
     try:
         folder = store.find(production.record.key, production.record.artifact_digest)
         manifest = read_manifest(folder)
-        if manifest.target != production.record.target or manifest.classes != material.target.classes:
-            return "it predicts other classes"
+        asked = (plan.model.task, plan.model.target, material.target.classes)
+        if (manifest.task, manifest.target, manifest.classes) != asked:
+            return f"{production.key} predicts something else: another task, target or classes"
         contract = manifest.contract
         rows = contract.parse_table(material.holdout_table, str(production.key))
-        answer = load_predictor(folder, manifest).predict(contract.columns_of(rows))
+        with _own_code_kept(plan.key.brand):
+            answer = load_predictor(folder, manifest).predict(contract.columns_of(rows))
     except ContractViolationError as error:
-        return f"the data no longer fit its input schema ({error.violations[0][:120]})"
-    except (ArtifactCorruptError, BrandhouseError) as error:
+        return f"the data no longer fit the input schema of {production.key} ({error.violations[0][:120]})"
+    except BrandhouseError as error:
         return str(error)[:300]
+    except Exception as error:  # packaged code of the brand and ONNX Runtime may raise anything
+        return f"{production.key} raised {type(error).__name__}: {str(error)[:200]}"
     return answer[:, 0] if manifest.task is Task.REGRESSION and answer.ndim == 2 else answer
+
+
+@contextmanager
+def _own_code_kept(brand: str) -> Iterator[None]:
+    """Let an older version bring the brand's code as it was then, and put the present code back afterwards."""
+    package = f"brand_{brand}"
+    present = {name: module for name, module in sys.modules.items() if name == package or name.startswith(f"{package}.")}
+    try:
+        yield
+    finally:
+        unload_brand(brand)
+        sys.modules.update(present)

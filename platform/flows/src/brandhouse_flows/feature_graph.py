@@ -97,7 +97,9 @@ class GraphWriter:
     def emit(self, operator: str, inputs: Sequence[str], domain: str = "", **attributes: Any) -> str:
         """Write one operator, or find it if the same was written before."""
         key = (operator, tuple(inputs), repr(sorted(attributes.items())))
-        return self._once(key, lambda name: self.nodes.append(helper.make_node(operator, inputs, [name], name, domain=domain, **attributes)))
+        return self._once(
+            key, lambda name: self.nodes.append(helper.make_node(operator, inputs, [name], name, domain=domain, **attributes))
+        )
 
     def cast(self, name: str, tensor_type: int) -> str:
         """Change a tensor's type."""

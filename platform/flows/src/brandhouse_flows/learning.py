@@ -6,22 +6,27 @@ carried out (as a Prefect task, or just called) is the caller's `Step`.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from brandhouse_flows.content import FULL_ERRNOS
 from brandhouse_flows.evaluation import Evaluation, evaluate, fit_models
 from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.locks import training_lock
 from brandhouse_flows.material import prepare_material, take_snapshot
 from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
-from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, promote_if_allowed
+from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, promote_if_allowed, register
+from brandhouse_flows.resuming import find_finished
 from brandhouse_flows.steps import Step
 from brandhouse_shared.artifacts import ArtifactStore
 from brandhouse_shared.brands import load_brand_module
 from brandhouse_shared.config import Risk
+from brandhouse_shared.errors import BrandhouseError, DiskFullError
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import RunOutcome, RunRecord, Version
 from brandhouse_shared.ledger.stages import Stage
@@ -62,31 +67,63 @@ class Outcome:
 def train(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, force: bool = False) -> Outcome:
     """Run a training under the model's lock and record its start and its end, however it ends.
 
+    A run of the model whose process was killed is recorded as crashed first: that its lock is free proves it.
+
     Raises:
         AlreadyRunningError: If the same model is being trained; nothing is recorded.
+        DiskFullError: If there is no space; no version is registered then.
         BrandhouseError: If a step fails; no version is registered then.
     """
-    with training_lock(plan.settings.home, plan.key):
-        ledger.start_run(
-            RunRecord(
-                run_id=plan.run_id,
-                key=plan.key,
-                template=TEMPLATE_VERSION,
-                flow_run_url=plan.run_url or None,
-                git_commit=plan.git.commit,
-                params_digest=plan.declaration_digest,
-                actor=plan.settings.actor,
-                started_at=datetime.now(UTC),
-            )
-        )
+    with training_lock(plan.settings.home, plan.key, plan.run_id) as abandoned:
+        _end_abandoned(plan, ledger, abandoned)
+        ledger.start_run(_start_of(plan))
         try:
-            outcome = run_training(plan, ledger, store, step, force=force)
+            with _full_disk_named(plan.settings.home):
+                outcome = run_training(plan, ledger, store, step, force=force)
         except BaseException as error:
-            ended: RunOutcome = "failed" if isinstance(error, Exception) else "cancelled"
-            ledger.end_run(plan.run_id, ended, f"{type(error).__name__}: {str(error)[:500]}")
+            _record_failure(plan, ledger, error)
             raise
         ledger.end_run(plan.run_id, outcome.kind, outcome.detail)
         return outcome
+
+
+def _start_of(plan: Plan) -> RunRecord:
+    return RunRecord(
+        run_id=plan.run_id,
+        key=plan.key,
+        template=TEMPLATE_VERSION,
+        flow_run_url=plan.run_url or None,
+        git_commit=plan.git.commit,
+        params_digest=plan.declaration_digest,
+        actor=plan.settings.actor,
+        started_at=datetime.now(UTC),
+    )
+
+
+def _end_abandoned(plan: Plan, ledger: Ledger, run_id: str | None) -> None:
+    if run_id is None or run_id == plan.run_id:  # the same run, taken up again
+        return
+    if any(run.record.run_id == run_id and run.outcome is None for run in ledger.runs(plan.key)):
+        ledger.end_run(run_id, "crashed", "its process ended without saying how; noticed by the model's next training")
+
+
+def _record_failure(plan: Plan, ledger: Ledger, error: BaseException) -> None:
+    outcome: RunOutcome = "failed" if isinstance(error, Exception) else "cancelled"
+    try:
+        ledger.end_run(plan.run_id, outcome, f"{type(error).__name__}: {str(error)[:500]}")
+    except BrandhouseError as unrecorded:  # must not hide why the training failed; the next one records it as crashed
+        error.add_note(f"the end of run {plan.run_id} could not be recorded: {unrecorded}")
+
+
+@contextmanager
+def _full_disk_named(home: Path) -> Iterator[None]:
+    """Libraries that write (ONNX, skops, BentoML, temporary folders) say it in the operating system's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_ERRNOS:
+            raise
+        raise DiskFullError(error.filename or home) from error
 
 
 def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, force: bool = False) -> Outcome:
@@ -102,8 +139,8 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
     started = time.monotonic()
     snapshot = step("snapshot", take_snapshot, plan.settings, plan.brand, plan.model.dataset, ledger)
     fingerprint = plan.fingerprint(snapshot.hash_md5)
-    known = ledger.find_by_fingerprint(plan.key, fingerprint)
-    if known is not None and not force:
+    known = None if force else find_finished(plan, ledger, store, fingerprint)
+    if known is not None:
         return _unchanged(known, time.monotonic() - started)
     code = load_brand_module(plan.brand, plan.model.entrypoint)
     material = step("contract, split, features", prepare_material, plan, snapshot, code)
@@ -114,7 +151,7 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         judged = step("package, gates, card", package_and_judge, Path(folder), plan, snapshot, material, fitted, evaluation, code)
         digest = step("store", store.save, plan.key, Path(folder), {"fingerprint": fingerprint})
     record = build_record(plan, snapshot, material, fitted, evaluation, judged, digest)
-    version = step("register", ledger.register_version_document, record)
+    version = step("register", register, ledger, store, record)
     passed = gates_passed(judged.gates)
     stage = step("promote", promote_if_allowed, plan, ledger, version, passed)
     zero = None

@@ -132,13 +132,26 @@ def read_learnable_rows(brand: Brand, model: ModelConfig, subject: str, snapshot
 def _require_rowwise(code: ModelCode, rows: pd.DataFrame, features: pd.DataFrame, split: HoldoutSplit, subject: str) -> None:
     """Refuse features that depend on the other rows: serving sees one row at a time, and would answer differently."""
     for position in split.holdout[:: max(1, len(split.holdout) // ROWWISE_SAMPLE)][:ROWWISE_SAMPLE]:
-        alone = build_model_input(code, rows.iloc[[position]], subject)
-        if not alone.equals(features.iloc[[position]]):
-            differing = [str(name) for name in features if name not in alone or not alone[name].equals(features.iloc[[position]][name])]
+        try:
+            alone = build_model_input(code, rows.iloc[[position]], subject)
+        except EntrypointError as error:
+            raise EntrypointError(f"{error}; it was given a single row, as serving gives it") from error
+        among = features.iloc[[position]]
+        differing = [*among.columns.symmetric_difference(alone.columns)] or [
+            name for name in among if not _is_same(among[name].iloc[0], alone[name].iloc[0])
+        ]
+        if differing:
             raise EntrypointError(
                 f"{subject}: build_features gives a row other values alone than among others ({join_bounded(differing)}); "
                 "serving answers single rows, so put what is learned from all rows (means, ranks, categories) into the estimator's pipeline"
             )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equal texts, or numbers that differ by no more than NumPy's vector and scalar arithmetic may."""
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(one == other)
+    return bool(np.isclose(one, other, rtol=1e-5, atol=1e-8, equal_nan=True))
 
 
 def _groups(model: ModelConfig, table: pd.DataFrame) -> npt.NDArray[Any] | None:

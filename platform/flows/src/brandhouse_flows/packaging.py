@@ -191,7 +191,9 @@ def _check_estimator(subject: Subject, estimator: Any) -> None:
         )
     found = len(getattr(estimator, "classes_", subject.classes))
     if found != len(subject.classes):
-        raise PackagingError(f"{subject.key}: the estimator knows {found} classes, {len(subject.classes)} were given; give them in its order")
+        raise PackagingError(
+            f"{subject.key}: the estimator knows {found} classes, {len(subject.classes)} were given; give them in its order"
+        )
 
 
 # -- runtimes --------------------------------------------------------------------------------------------------------

@@ -17,8 +17,10 @@ TEMPLATE_VERSION = "train/1"
 """Raised when a change of the template would change what a training yields; part of the fingerprint."""
 
 NO_COMMIT = "uncommitted"
+_COMMIT_LINE = "# branch.oid "
+_NO_COMMIT_YET = "(initial)"
 NOT_FINGERPRINTED = {"schedule", "serving", "monitoring", "description"}
-"""Parts of a model's declaration that do not change what is trained."""
+"""Parts of a model's declaration that do not change what is trained; of `serving`, the latency budget is a gate and counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Plan:
         """SHA-256 of what the brand declares about data and model."""
         declared = self.model.model_dump(mode="json", exclude=NOT_FINGERPRINTED)
         dataset = self.brand.config.datasets[self.model.dataset].model_dump(mode="json", exclude={"source"})
-        return _digest([declared, dataset])
+        return _digest([declared, dataset, self.model.serving.latency_budget_ms])
 
     def fingerprint(self, snapshot_hash: str) -> str:
         """SHA-256 of everything that decides the outcome: data, code, lock, declaration and template."""
@@ -95,17 +97,14 @@ def read_lock_hash(lock_file: Path) -> str:
 
 def read_git_state(root: Path) -> GitState:
     """Read commit and dirtiness; a folder without Git or commits is `uncommitted` and dirty."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return GitState(NO_COMMIT, dirty=True)
-    changes = _git(root, "status", "--porcelain", "--untracked-files=normal")
-    return GitState(commit, dirty=changes is None or bool(changes))
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    # One call for both: starting a process costs more than what Git does in it.
+    command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=normal"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return GitState(NO_COMMIT, dirty=True)
+    lines = done.stdout.splitlines()
+    commit = next((line.removeprefix(_COMMIT_LINE) for line in lines if line.startswith(_COMMIT_LINE)), _NO_COMMIT_YET)
+    if commit == _NO_COMMIT_YET:
+        return GitState(NO_COMMIT, dirty=True)
+    return GitState(commit, dirty=any(not line.startswith("#") for line in lines))

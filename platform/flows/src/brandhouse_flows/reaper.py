@@ -40,6 +40,7 @@ UNFINISHED = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 ATTEMPT_TAG = "attempt:"
 RETRY_TAG = "retry-of:"
 POLL_SECONDS = 0.05
+EXIT_NOTE_SECONDS = 0.5
 PAGE = 200
 
 
@@ -214,7 +215,15 @@ class Reaper:
             run = await self.client.read_flow_run(flow_run_id)
         except ObjectNotFound:
             return None
-        return await self._set(run, _true_state(run, record))
+        if record is not None and record.final is None:
+            await self._wait_for_exit_note(flow_run_id)
+        return await self._set(run, _true_state(run, record, self.records.read_exit(flow_run_id)))
+
+    async def _wait_for_exit_note(self, flow_run_id: UUID) -> None:
+        """The parent sees the end of a process a moment after it can be seen in /proc; it may also have gone."""
+        deadline = time.monotonic() + EXIT_NOTE_SECONDS
+        while not self.records.read_exit(flow_run_id) and time.monotonic() < deadline:
+            await anyio.sleep(POLL_SECONDS)
 
     async def _set(self, run: FlowRun, final: FinalState) -> Settled | None:
         if run.state_type not in UNFINISHED:
@@ -286,11 +295,10 @@ def _is_older_than_state(record: RunRecord | None, run: FlowRun) -> bool:
     return is_pending and record is not None and run.state is not None and record.started_at < run.state.timestamp.timestamp()
 
 
-def _true_state(run: FlowRun, record: RunRecord | None) -> FinalState:
+def _true_state(run: FlowRun, record: RunRecord | None, exit_note: str) -> FinalState:
     final = record.final if record else None
     if run.state_type is StateType.CANCELLING and (final is None or final.type != "COMPLETED"):
         return FinalState("CANCELLED", "Cancelled", "The run was cancelled and its process has ended.")
     if final is not None:
         return final
-    note = f" by {record.exit_note}" if record and record.exit_note else " without saying how"
-    return FinalState("CRASHED", "Crashed", f"The process of the run was ended{note}.")
+    return FinalState("CRASHED", "Crashed", f"The process of the run has ended without a result ({exit_note or 'nobody saw how'}).")

@@ -13,7 +13,7 @@ import numpy as np
 from brandhouse_flows.baselines import DUMMY
 from brandhouse_flows.card import Card, CardData, CodeFacts, DataFacts, render_card
 from brandhouse_flows.data_project import Snapshot
-from brandhouse_flows.evaluation import Evaluation, Fitted
+from brandhouse_flows.evaluation import PRODUCTION, Evaluation, Fitted
 from brandhouse_flows.gates import GateResult, gates_passed, judge
 from brandhouse_flows.material import Material
 from brandhouse_flows.packaging import Package, package, package_constant
@@ -22,12 +22,15 @@ from brandhouse_flows.plots import draw_plots
 from brandhouse_shared.artifacts import CARD_HTML_FILE, CARD_MARKDOWN_FILE, ArtifactStore
 from brandhouse_shared.brands import ModelCode
 from brandhouse_shared.config import Risk
+from brandhouse_shared.errors import BrandhouseError, EntrypointError, RetryableError
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import StageChange
 from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import VersionKey
 
 ACTOR = "training template"
+BASELINE_PREFIX = "baseline-"
+"""Before the fingerprint of a model zero: made from the same inputs, but not what these inputs were to yield."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def build_record(
     """Collect the lineage of one version; the ledger refuses it if a field is missing."""
     report = evaluation.report
     differences = report.differences
-    production = differences.get("production")
+    production = differences.get(PRODUCTION)
     return {
         "key": plan.key,
         "kind": "candidate",
@@ -149,7 +152,7 @@ def build_record(
         "score_low": report.low,
         "score_high": report.high,
         "baseline_score": _best_baseline(plan, fitted, evaluation)[1],
-        "production_score": production.score if production else None,
+        "production_score": production.score if production and np.isfinite(production.score) else None,
         "gates": [gate.as_document() for gate in judged.gates],
         "gates_passed": gates_passed(judged.gates),
         "snapshot_hash": snapshot.hash_md5,
@@ -173,6 +176,21 @@ def build_record(
         "trained_seconds": fitted.seconds,
         "created_at": datetime.now(UTC),
     }
+
+
+def register(ledger: Ledger, store: ArtifactStore, record: dict[str, Any]) -> VersionKey:
+    """Register a version whose artifact was just stored; if the ledger refuses it, the artifact does not stay behind.
+
+    Raises:
+        IncompleteRecordError, LedgerError, RetryableError: If it was not registered.
+    """
+    try:
+        return ledger.register_version_document(record)
+    except RetryableError:  # the next attempt needs the artifact
+        raise
+    except BrandhouseError:
+        store.delete(record["key"], record["artifact_digest"])
+        raise
 
 
 def promote_if_allowed(plan: Plan, ledger: Ledger, version: VersionKey, passed: bool) -> Stage:
@@ -205,7 +223,7 @@ def deploy_model_zero(
         digest = store.save(plan.key, Path(folder), {"kind": "baseline"})
     record = build_record(plan, snapshot, material, fitted, evaluation, Judged(judged, [], Card("", "")), digest) | {
         "kind": "baseline",
-        "fingerprint": f"baseline-{plan.fingerprint(snapshot.hash_md5)}",
+        "fingerprint": BASELINE_PREFIX + plan.fingerprint(snapshot.hash_md5),
         "score": score,
         "score_low": difference.score_low,
         "score_high": difference.score_high,
@@ -216,10 +234,16 @@ def deploy_model_zero(
         "slices": [],
     }
     version = ledger.register_version_document(record)
-    if plan.brand.config.risk is not Risk.HIGH:
-        reason = f"model zero: nothing passed its gates yet, the {name} baseline serves meanwhile"
-        ledger.change_stage(StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True))
+    promote_model_zero(plan, ledger, version, name)
     return version
+
+
+def promote_model_zero(plan: Plan, ledger: Ledger, version: VersionKey, name: str) -> None:
+    """Put a registered baseline into production, unless the brand's risk class asks for a person."""
+    if plan.brand.config.risk is Risk.HIGH:
+        return
+    reason = f"model zero: nothing passed its gates yet, the {name} baseline serves meanwhile"
+    ledger.change_stage(StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True))
 
 
 def _package_baseline(folder: Path, plan: Plan, material: Material, estimator: Any, name: str, code: ModelCode) -> Package:
@@ -249,7 +273,10 @@ def _package_baseline(folder: Path, plan: Plan, material: Material, estimator: A
 def _best_baseline(plan: Plan, fitted: Fitted, evaluation: Evaluation) -> tuple[str, float]:
     scores = {name: evaluation.report.differences[name].score for name in fitted.baselines}
     sign = 1 if plan.model.metric_spec.greater_is_better else -1
-    best = max(scores, key=lambda name: sign * scores[name] if np.isfinite(scores[name]) else -np.inf)
+    known = [name for name in scores if np.isfinite(scores[name])]
+    if not known:
+        raise EntrypointError(f"{plan.key}: no baseline has a {plan.model.metric} on the hold-out; look at features and metric")
+    best = max(known, key=lambda name: sign * scores[name])
     return best, scores[best]
 
 

@@ -40,8 +40,6 @@ class RunRecord:
     final: FinalState | None = None
     is_reported: bool = False
     """Whether the server has accepted the final state."""
-    exit_note: str = ""
-    """What ended the process, if it did not end by itself: `signal 9 (SIGKILL)`."""
 
     def as_document(self) -> dict[str, Any]:
         """Plain values for the file."""
@@ -83,8 +81,8 @@ class RunRecords:
 
     def forget(self, flow_run_id: object) -> None:
         """Remove a run's record and its cancellation, before it is executed anew."""
-        self._path(flow_run_id).unlink(missing_ok=True)
-        self._cancellation(flow_run_id).unlink(missing_ok=True)
+        for path in (self._path(flow_run_id), self._cancellation(flow_run_id), self._exit(flow_run_id)):
+            path.unlink(missing_ok=True)
 
     def ask_to_cancel(self, flow_run_id: object) -> None:
         """Note that the signal which follows means: the user cancelled."""
@@ -93,6 +91,17 @@ class RunRecords:
     def is_asked_to_cancel(self, flow_run_id: object) -> bool:
         """Whether the user cancelled the run."""
         return self._cancellation(flow_run_id).exists()
+
+    def note_exit(self, flow_run_id: object, note: str) -> None:
+        """Note how the process ended, as its parent saw it: `exit code 0`, `signal 9 (SIGKILL)`."""
+        write_whole(self._exit(flow_run_id), note)
+
+    def read_exit(self, flow_run_id: object) -> str:
+        """How the process ended; empty if its parent has not seen it."""
+        try:
+            return self._exit(flow_run_id).read_text()
+        except FileNotFoundError:
+            return ""
 
     def lock_file(self, flow_run_id: object) -> Path:
         """Held by the process that executes the run."""
@@ -111,11 +120,14 @@ class RunRecords:
         return len(stale)
 
     def _files(self) -> Iterator[Path]:
-        for pattern in ("*.json", "*.lock", "*.cancel"):
+        for pattern in ("*.json", "*.lock", "*.cancel", "*.exit"):
             yield from self.folder.glob(pattern)
 
     def _path(self, flow_run_id: object) -> Path:
         return self.folder / f"{flow_run_id}.json"
+
+    def _exit(self, flow_run_id: object) -> Path:
+        return self.folder / f"{flow_run_id}.exit"
 
     def _cancellation(self, flow_run_id: object) -> Path:
         return self.folder / f"{flow_run_id}.cancel"

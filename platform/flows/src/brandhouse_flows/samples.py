@@ -60,9 +60,7 @@ def build_sample(
 
 def may_show_rows(brand: Brand, manifest: Manifest) -> bool:
     """Whether real rows may be kept beside the model."""
-    return brand.config.capabilities.may_store_predictions and all(
-        field.privacy is Privacy.PUBLIC for field in manifest.inputs.values()
-    )
+    return brand.config.capabilities.may_store_predictions and all(field.privacy is Privacy.PUBLIC for field in manifest.inputs.values())
 
 
 def describe_answer(manifest: Manifest, answer: Any) -> Any:

@@ -19,16 +19,18 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeri
 from brandhouse_flows.scores import score
 from brandhouse_shared.brands import ModelCode
 from brandhouse_shared.config import Candidate, Distribution, ModelConfig, Scalar
-from brandhouse_shared.errors import EntrypointError
+from brandhouse_shared.errors import DatasetError, EntrypointError
 from brandhouse_shared.metrics import Task
 
 Params = Mapping[str, Scalar]
 Floats = npt.NDArray[np.float64]
+Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Positions of the rows to fit on and of those to score on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate with one set of parameters and its mean score over the folds."""
+    """One candidate with one set of parameters and its mean score over the folds; NaN if it could not be fitted."""
 
     candidate: str
     params: dict[str, Scalar]
@@ -60,6 +62,17 @@ class TrainingRows:
     groups: npt.NDArray[Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """What all trials have in common."""
+
+    code: ModelCode
+    model: ModelConfig
+    rows: TrainingRows
+    folds: list[Fold]
+    subject: str
+
+
 def choose_candidate(code: ModelCode, model: ModelConfig, rows: TrainingRows, subject: str) -> Choice:
     """Return the candidate and params with the best cross-validated score.
 
@@ -67,19 +80,21 @@ def choose_candidate(code: ModelCode, model: ModelConfig, rows: TrainingRows, su
 
     Raises:
         EntrypointError: If `build_estimator` does not take the params, or no trial could be fitted.
+        DatasetError: If the training rows cannot be divided into folds.
     """
     candidates = model.candidates
     if len(candidates) == 1 and not next(iter(candidates.values())).space:
         name, candidate = next(iter(candidates.items()))
         return Choice(name, dict(candidate.params), ())
     deadline = time.monotonic() + model.search.seconds
+    contest = _Contest(code, model, rows, divide_into_folds(model, rows, subject), subject)
     trials: list[Trial] = []
     searched = [name for name, candidate in candidates.items() if candidate.space]
     for name, candidate in candidates.items():
-        trials.append(_try(code, model, rows, subject, name, dict(candidate.params)))
+        trials.append(_try(contest, name, dict(candidate.params)))
         if candidate.space and time.monotonic() < deadline:
             budget = max(1, (model.search.trials - len(candidates)) // len(searched))
-            trials += _search(code, model, rows, subject, name, candidate, budget, deadline)
+            trials += _search(contest, name, candidate, budget, deadline)
     finite = [trial for trial in trials if np.isfinite(trial.score)]
     if not finite:
         raise EntrypointError(f"{subject}: no candidate has a finite {model.metric} on the training rows; look at features and metric")
@@ -120,11 +135,18 @@ def fit(estimator: Any, features: pd.DataFrame, target: npt.NDArray[Any], subjec
         raise EntrypointError(f"{subject}: fitting {type(estimator).__name__} raised {type(error).__name__}: {str(error)[:300]}") from error
 
 
-def predict(estimator: Any, task: Task, features: pd.DataFrame, subject: str) -> Floats:
+def predict(estimator: Any, task: Task, features: pd.DataFrame, subject: str, classes: int = 0) -> Floats:
     """Return numbers of shape (rows,) for regression, else probabilities of shape (rows, classes).
 
+    Args:
+        estimator: Fitted.
+        task: What it predicts.
+        features: Canonical feature frame.
+        subject: Model key for messages.
+        classes: How many classes there are, if the estimator may have been fitted on rows that lack some of them.
+
     Raises:
-        EntrypointError: If a classifier has no `predict_proba`, or prediction raises.
+        EntrypointError: If a classifier has no `predict_proba`, or prediction raises or is of the wrong shape.
     """
     if task is not Task.REGRESSION and not hasattr(estimator, "predict_proba"):
         raise EntrypointError(
@@ -135,24 +157,42 @@ def predict(estimator: Any, task: Task, features: pd.DataFrame, subject: str) ->
     except Exception as error:  # brand code may raise anything; the brand fails alone
         name = type(estimator).__name__
         raise EntrypointError(f"{subject}: predicting with {name} raised {type(error).__name__}: {str(error)[:300]}") from error
-    return np.asarray(answer, dtype=np.float64)
+    values = np.asarray(answer, dtype=np.float64)
+    if task is Task.REGRESSION:
+        values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    elif values.ndim == 2 and values.shape[1] < classes:
+        values = _with_all_classes(values, estimator, classes)
+    wanted = (len(features),) if task is Task.REGRESSION else (len(features), classes or values.shape[-1])
+    if values.shape != wanted:
+        raise EntrypointError(f"{subject}: {type(estimator).__name__} predicts an array of shape {values.shape}; allowed: {wanted}")
+    return values
 
 
-def _search(
-    code: ModelCode, model: ModelConfig, rows: TrainingRows, subject: str, name: str, candidate: Candidate, budget: int, deadline: float
-) -> list[Trial]:
+def _with_all_classes(probabilities: Floats, estimator: Any, classes: int) -> Floats:
+    """Give a class that was absent from the rows of the fit the probability 0."""
+    known = getattr(estimator, "classes_", None)
+    if known is None or len(known) != probabilities.shape[1]:
+        return probabilities
+    whole = np.zeros((len(probabilities), classes))
+    whole[:, np.asarray(known, dtype=np.int64)] = probabilities
+    return whole
+
+
+def _search(contest: _Contest, name: str, candidate: Candidate, budget: int, deadline: float) -> list[Trial]:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial without a score is told by the trials themselves
+    model = contest.model
     direction = optuna.study.StudyDirection.MAXIMIZE if model.metric_spec.greater_is_better else optuna.study.StudyDirection.MINIMIZE
     study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=model.split.seed))
     trials: list[Trial] = []
 
     def objective(suggestion: Any) -> float:
         params = dict(candidate.params) | {key: _suggest(suggestion, key, space) for key, space in candidate.space.items()}
-        trial = _try(code, model, rows, subject, name, params)
-        trials.append(trial)
-        return trial.score
+        trials.append(_try(contest, name, params, tolerant=True))
+        if not np.isfinite(trials[-1].score):
+            raise optuna.TrialPruned
+        return trials[-1].score
 
     study.optimize(objective, n_trials=budget, timeout=max(0.0, deadline - time.monotonic()))
     return trials
@@ -168,27 +208,67 @@ def _suggest(suggestion: Any, name: str, space: Distribution) -> Scalar:
     return chosen
 
 
-def _try(code: ModelCode, model: ModelConfig, rows: TrainingRows, subject: str, name: str, params: dict[str, Scalar]) -> Trial:
+def _try(contest: _Contest, name: str, params: dict[str, Scalar], *, tolerant: bool = False) -> Trial:
+    """Score one candidate over the folds.
+
+    Args:
+        contest: Folds, rows and code.
+        name: The candidate.
+        params: Its params. That `build_estimator` takes them is checked in any case.
+        tolerant: Whether a failing fit makes a trial without a score, since not all points of a space need to fit each other.
+    """
     started = time.monotonic()
-    scores = []
-    for train, test in _folds(model, rows):
-        estimator = build_candidate(code, subject, name, params)
-        fit(estimator, rows.features.iloc[train], rows.target[train], subject)
-        prediction = predict(estimator, model.task, rows.features.iloc[test], subject)
-        scores.append(score(model.metric, rows.target[test], prediction))
-    return Trial(name, params, float(np.mean(scores)), time.monotonic() - started)
+    build_candidate(contest.code, contest.subject, name, params)
+    scores: list[float] = []
+    try:
+        for train, test in contest.folds:
+            scores.append(_score_fold(contest, name, params, train, test))
+    except EntrypointError:
+        if not tolerant:
+            raise
+        scores = []
+    known = [value for value in scores if np.isfinite(value)]
+    return Trial(name, params, float(np.mean(known)) if known else float("nan"), time.monotonic() - started)
 
 
-def _folds(model: ModelConfig, rows: TrainingRows) -> list[tuple[Any, Any]]:
+def _score_fold(contest: _Contest, name: str, params: Params, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> float:
+    rows, task, subject = contest.rows, contest.model.task, contest.subject
+    classes = 0 if task is Task.REGRESSION else int(rows.target.max()) + 1
+    estimator = fit(build_candidate(contest.code, subject, name, params), rows.features.iloc[train], rows.target[train], subject)
+    return score(contest.model.metric, rows.target[test], predict(estimator, task, rows.features.iloc[test], subject, classes))
+
+
+def divide_into_folds(model: ModelConfig, rows: TrainingRows, subject: str) -> list[Fold]:
+    """Divide the training rows for cross-validation, in the manner of the model's split.
+
+    Folds whose training part would hold one class only are left out: nothing can be learned from them.
+
+    Raises:
+        DatasetError: If no fold is left, or there are fewer groups than two.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of classes rarer than the folds; their folds are judged without them
+            folds = list(_splitter(model, rows).split(rows.features, rows.target, rows.groups))
+    except ValueError as error:
+        raise DatasetError(f"{subject}: the training rows cannot be divided into folds: {str(error)[:200]}") from error
+    if model.task is not Task.REGRESSION:
+        folds = [(train, test) for train, test in folds if len(np.unique(rows.target[train])) > 1]
+    if not folds:
+        raise DatasetError(
+            f"{subject}: every fold of the search would learn from one class only; declare one candidate without a space, or another split"
+        )
+    return folds
+
+
+def _splitter(model: ModelConfig, rows: TrainingRows) -> Any:
     folds = model.search.folds
-    splitter: Any
     match model.split.kind:
         case "time":
-            splitter = TimeSeriesSplit(folds)
+            return TimeSeriesSplit(folds)
         case "grouped":
-            splitter = GroupKFold(folds)
+            return GroupKFold(min(folds, len(np.unique(rows.groups))))
         case _ if model.task is Task.REGRESSION:
-            splitter = KFold(folds, shuffle=True, random_state=model.split.seed)
-        case _:
-            splitter = StratifiedKFold(folds, shuffle=True, random_state=model.split.seed)
-    return list(splitter.split(rows.features, rows.target, rows.groups))
+            return KFold(folds, shuffle=True, random_state=model.split.seed)
+    # scikit-learn refuses more folds than the most frequent class has rows.
+    return StratifiedKFold(max(2, min(folds, int(np.bincount(rows.target).max()))), shuffle=True, random_state=model.split.seed)

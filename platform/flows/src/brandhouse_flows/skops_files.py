@@ -51,6 +51,8 @@ def _renumber(value: Any, numbers: dict[Any, int], names: dict[str, str]) -> Any
         elif key == "file" and isinstance(one, str):
             suffix = one.rpartition(".")[2]
             one = names.setdefault(one, f"{len(names) + 1}.{suffix}")
+        elif key == "_stop_words_id" and isinstance(one, dict):  # an address too, of a vectorizer's stop words
+            one = {**one, "content": "0", "__id__": numbers.setdefault(one.get("__id__"), len(numbers) + 1)}
         else:
             one = _renumber(one, numbers, names)
         renumbered[key] = one

@@ -11,11 +11,11 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from brandhouse_flows.date_expressions import build_date_part, build_midnight, build_moment, build_span_part
+from brandhouse_flows.element_functions import UFUNCS, arithmetic_of, comparison_of, logic_of
 from brandhouse_flows.expressions import (
     Kind,
     Node,
     NotTraceableError,
-    as_number,
     astype,
     cast,
     compare,
@@ -25,7 +25,7 @@ from brandhouse_flows.expressions import (
     negate,
     number,
 )
-from brandhouse_flows.operations import arithmetic, clip, fill_missing, is_in, largest, map_values, unary, where
+from brandhouse_flows.operations import arithmetic, clip, fill_missing, is_in, map_values, unary, where
 
 KINDS_BY_DTYPE = {
     "float64": Kind.NUMBER,
@@ -111,7 +111,7 @@ def _binary(build: Callable[[Node, Node], Node], *, swapped: bool = False) -> An
 
 
 def _in_place(name: str) -> Any:
-    build = _arithmetic(name)
+    build = arithmetic_of(name)
 
     def method(self: "SymbolicColumn", other: Any) -> "SymbolicColumn":
         # pandas changes the Series object itself, which others may hold under another name
@@ -119,18 +119,6 @@ def _in_place(name: str) -> Any:
         return self
 
     return method
-
-
-def _arithmetic(name: str) -> Callable[[Node, Node], Node]:
-    return lambda left, right: arithmetic(name, left, right)
-
-
-def _comparison(name: str) -> Callable[[Node, Node], Node]:
-    return lambda left, right: compare(name, left, right)
-
-
-def _logic(name: str) -> Callable[[Node, Node], Node]:
-    return lambda left, right: logic(name, left, right)
 
 
 class SymbolicTable(Refusing):
@@ -146,20 +134,20 @@ class SymbolicColumn(Refusing):
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    __add__, __radd__, __iadd__ = _binary(_arithmetic("add")), _binary(_arithmetic("add"), swapped=True), _in_place("add")
-    __sub__, __rsub__, __isub__ = _binary(_arithmetic("sub")), _binary(_arithmetic("sub"), swapped=True), _in_place("sub")
-    __mul__, __rmul__, __imul__ = _binary(_arithmetic("mul")), _binary(_arithmetic("mul"), swapped=True), _in_place("mul")
-    __truediv__, __rtruediv__, __itruediv__ = _binary(_arithmetic("div")), _binary(_arithmetic("div"), swapped=True), _in_place("div")
-    __floordiv__, __rfloordiv__ = _binary(_arithmetic("floordiv")), _binary(_arithmetic("floordiv"), swapped=True)
-    __mod__, __rmod__ = _binary(_arithmetic("mod")), _binary(_arithmetic("mod"), swapped=True)
-    __pow__, __rpow__ = _binary(_arithmetic("pow")), _binary(_arithmetic("pow"), swapped=True)
+    __add__, __radd__, __iadd__ = _binary(arithmetic_of("add")), _binary(arithmetic_of("add"), swapped=True), _in_place("add")
+    __sub__, __rsub__, __isub__ = _binary(arithmetic_of("sub")), _binary(arithmetic_of("sub"), swapped=True), _in_place("sub")
+    __mul__, __rmul__, __imul__ = _binary(arithmetic_of("mul")), _binary(arithmetic_of("mul"), swapped=True), _in_place("mul")
+    __truediv__, __rtruediv__, __itruediv__ = _binary(arithmetic_of("div")), _binary(arithmetic_of("div"), swapped=True), _in_place("div")
+    __floordiv__, __rfloordiv__ = _binary(arithmetic_of("floordiv")), _binary(arithmetic_of("floordiv"), swapped=True)
+    __mod__, __rmod__ = _binary(arithmetic_of("mod")), _binary(arithmetic_of("mod"), swapped=True)
+    __pow__, __rpow__ = _binary(arithmetic_of("pow")), _binary(arithmetic_of("pow"), swapped=True)
     __ifloordiv__, __imod__, __ipow__ = _in_place("floordiv"), _in_place("mod"), _in_place("pow")
-    __eq__, __ne__ = _binary(_comparison("equal")), _binary(_comparison("not_equal"))
-    __lt__, __le__ = _binary(_comparison("less")), _binary(_comparison("less_equal"))
-    __gt__, __ge__ = _binary(_comparison("greater")), _binary(_comparison("greater_equal"))
-    __and__, __rand__ = _binary(_logic("and")), _binary(_logic("and"), swapped=True)
-    __or__, __ror__ = _binary(_logic("or")), _binary(_logic("or"), swapped=True)
-    __xor__, __rxor__ = _binary(_logic("xor")), _binary(_logic("xor"), swapped=True)
+    __eq__, __ne__ = _binary(comparison_of("equal")), _binary(comparison_of("not_equal"))
+    __lt__, __le__ = _binary(comparison_of("less")), _binary(comparison_of("less_equal"))
+    __gt__, __ge__ = _binary(comparison_of("greater")), _binary(comparison_of("greater_equal"))
+    __and__, __rand__ = _binary(logic_of("and")), _binary(logic_of("and"), swapped=True)
+    __or__, __ror__ = _binary(logic_of("or")), _binary(logic_of("or"), swapped=True)
+    __xor__, __rxor__ = _binary(logic_of("xor")), _binary(logic_of("xor"), swapped=True)
     add, sub, mul, div, truediv = __add__, __sub__, __mul__, __truediv__, __truediv__
     radd, rsub, rmul, rdiv, rtruediv = __radd__, __rsub__, __rmul__, __rtruediv__, __rtruediv__
     floordiv, mod, pow = __floordiv__, __mod__, __pow__
@@ -360,80 +348,6 @@ def _select(conditions: Any, choices: Any, default: Any = 0) -> SymbolicColumn:
         result = where(operand(condition), operand(choice), result)
     return SymbolicColumn(result)
 
-
-def _elementwise(op: str) -> Callable[[Node], Node]:
-    def build(node: Node) -> Node:
-        # NumPy computes functions of booleans in float16
-        argument = as_number(node, f"np.{op}", booleans=False)
-        return Node(op, Kind.NUMBER, (argument,))
-
-    return build
-
-
-def _rounding(op: str) -> Callable[[Node], Node]:
-    def build(node: Node) -> Node:
-        if node.kind is not Kind.NUMBER:
-            raise NotTraceableError(f"np.{op} of {node.kind} values")
-        return Node(op, Kind.NUMBER, (node,), can_be_nan=node.can_be_nan, can_be_inf=node.can_be_inf)
-
-    return build
-
-
-def _log1p(node: Node) -> Node:
-    """Kahan's formula, a few units in the last place: x log(u) / (u - 1) with u = 1 + x."""
-    x = as_number(node, "np.log1p", booleans=False)
-    u = arithmetic("add", x, number(1))
-    log = Node("log", Kind.NUMBER, (u,))
-    value = arithmetic("div", arithmetic("mul", x, log), arithmetic("sub", u, number(1)))
-    value = where(compare("equal", u, number(1)), x, value)
-    return where(Node("isinf", Kind.BOOLEAN, (u,)), log, value)
-
-
-def _expm1(node: Node) -> Node:
-    """Kahan's formula: x (u - 1) / log(u) with u = exp(x)."""
-    x = as_number(node, "np.expm1", booleans=False)
-    u = Node("exp", Kind.NUMBER, (x,))
-    less_one = arithmetic("sub", u, number(1))
-    value = arithmetic("mul", less_one, arithmetic("div", x, Node("log", Kind.NUMBER, (u,))))
-    plain = logic("or", Node("isinf", Kind.BOOLEAN, (u,)), compare("equal", less_one, number(-1)))
-    return where(compare("equal", u, number(1)), x, where(plain, less_one, value))
-
-
-def _trunc(node: Node) -> Node:
-    return where(compare("less", node, number(0)), _rounding("ceil")(node), _rounding("floor")(node))
-
-
-def _square(node: Node) -> Node:
-    if node.kind not in (Kind.NUMBER, Kind.INTEGER):
-        raise NotTraceableError(f"np.square of {node.kind} values")
-    return arithmetic("mul", node, node)
-
-
-def _truth(op: str) -> Callable[[Node, Node], Node]:
-    return lambda left, right: logic(op, left, right)
-
-
-UFUNCS: dict[str, Callable[..., Node]] = {
-    **{name: _arithmetic(op) for name, op in (("add", "add"), ("subtract", "sub"), ("multiply", "mul"), ("divide", "div"))},
-    **{name: _arithmetic(op) for name, op in (("floor_divide", "floordiv"), ("remainder", "mod"), ("power", "pow"))},
-    **{name: _comparison(name) for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")},
-    **{f"{family}_{op}": _truth(op) for family in ("logical", "bitwise") for op in ("and", "or", "xor")},
-    **{name: _elementwise(name) for name in ("log", "exp", "sqrt", "sin", "cos")},
-    **{name: _rounding(op) for name, op in (("floor", "floor"), ("ceil", "ceil"), ("rint", "round"))},
-    "negative": lambda node: unary("neg", node),
-    "absolute": lambda node: unary("abs", node),
-    "invert": negate,
-    "logical_not": negate,
-    "maximum": lambda left, right: largest("greater_equal", left, right),
-    "minimum": lambda left, right: largest("less_equal", left, right),
-    "log1p": _log1p,
-    "expm1": _expm1,
-    "trunc": _trunc,
-    "square": _square,
-    "isnan": lambda node: is_missing(as_number(node, "np.isnan")),
-    "isinf": lambda node: Node("isinf", Kind.BOOLEAN, (as_number(node, "np.isinf"),)),
-}
-"""NumPy's element functions, by name."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": lambda condition, x, y: SymbolicColumn(where(operand(condition), operand(x), operand(y))),

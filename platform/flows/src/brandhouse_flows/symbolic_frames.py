@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from brandhouse_flows.element_functions import UFUNCS
 from brandhouse_flows.expressions import Kind, NotTraceableError
-from brandhouse_flows.symbolic_columns import UFUNCS, Refusing, SymbolicColumn, SymbolicTable, operand
+from brandhouse_flows.symbolic_columns import Refusing, SymbolicColumn, SymbolicTable, operand
 
 
 def column_of(value: Any) -> SymbolicColumn:

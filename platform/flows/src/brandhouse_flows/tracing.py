@@ -24,7 +24,12 @@ from brandhouse_shared.config import FieldType, InputField
 from brandhouse_shared.contracts import Contract
 
 IMPURE_NAMES = frozenset(
-    ["now", "today", "utcnow", "time", "time_ns", "perf_counter", "monotonic", "random", "rand", "randn", "randint", "choice", "permutation", "shuffle", "default_rng", "RandomState", "environ", "getenv", "open", "read_csv", "read_parquet", "read_json", "read_text", "read_bytes", "urlopen", "uuid1", "uuid4", "exec", "eval", "__import__"]
+    {
+        *("now", "today", "utcnow", "time", "time_ns", "perf_counter", "monotonic"),
+        *("random", "rand", "randn", "randint", "choice", "permutation", "shuffle", "default_rng", "RandomState", "uuid1", "uuid4"),
+        *("environ", "getenv", "open", "read_csv", "read_parquet", "read_json", "read_text", "read_bytes", "urlopen"),
+        *("exec", "eval", "__import__"),
+    }
 )
 """Names of functions whose answer is not decided by the rows: traced, it would be frozen at training time."""
 
@@ -102,11 +107,9 @@ def _check_purity(function: Callable[..., Any]) -> None:
         impure = sorted(names & IMPURE_NAMES)
         if impure:
             raise NotTraceableError(f"{current.__name__} uses {', '.join(impure)}, which the rows do not decide")
-        pending += [value for name in names if _is_own((value := current.__globals__.get(name)), function)]
-
-
-def _is_own(value: Any, function: Callable[..., Any]) -> bool:
-    return isinstance(value, FunctionType) and value.__module__.split(".")[0] == function.__module__.split(".")[0]
+        package = current.__module__.split(".")[0]
+        known = [current.__globals__.get(name) for name in names]
+        pending += [one for one in known if isinstance(one, FunctionType) and one.__module__.split(".")[0] == package]
 
 
 def _names(code: CodeType) -> Iterator[str]:

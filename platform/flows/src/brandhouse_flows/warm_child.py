@@ -4,6 +4,7 @@ The parent has one thread and no secrets. It reads one request a line from its s
 Started by `warm_parent`; run as `python -m brandhouse_flows.warm_child FD [lean]`.
 """
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -15,11 +16,13 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from brandhouse_flows.processes import ProcessIdentity, hide_from_siblings
 from brandhouse_flows.run_records import FinalState, RunRecord, RunRecords
@@ -103,7 +106,7 @@ def main(descriptor: int, preloaded: Iterable[str]) -> int:
         else:
             return 0
     # Only the forked process comes here, with the parent's files closed.
-    return execute(request)
+    _leave(_exit_code(request))
 
 
 def _preload(names: Iterable[str]) -> None:
@@ -112,8 +115,54 @@ def _preload(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:  # an entry point: a run that needs the module will fail and say so, the others need not
             print(f"not preloaded: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+    _prepare_prefect()
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise touch, and so copy, every shared page
+
+
+def _prepare_prefect() -> None:
+    """What is the same for all runs and takes half a second: settings and logging."""
+    from prefect.context import SettingsContext
+    from prefect.logging.configuration import setup_logging
+
+    from brandhouse_flows.connection import outlast_outages
+
+    outlast_outages(LONGEST_WAIT_SECONDS)
+    SettingsContext(**_settings()).__enter__()  # for the life of this process and its forks
+    setup_logging()
+
+
+def _settings() -> dict[str, Any]:
+    """Prefect's settings from the environment, with ours on top."""
+    from prefect.context import get_settings_context
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+    from prefect.settings.models.root import Settings
+
+    # Leaving the heartbeat's thread takes up to a second at the end of every run; our reaper watches the process itself.
+    ours = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: CLIENT_RETRIES}
+    return {"profile": get_settings_context().profile, "settings": Settings().copy_with_update(updates=ours)}
+
+
+def _exit_code(request: ForkRequest) -> int:
+    try:
+        return execute(request)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:  # the process's end; the record says what became of the run
+        traceback.print_exc()
+        return 1
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process: send what logs and events are left, but do not take the interpreter apart.
+
+    Taking apart what the parent imported costs more than a second of computing and copies every page that was shared.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, and lets Prefect's services send what they hold
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _thread_count() -> int:
@@ -159,9 +208,9 @@ def _bury(children: dict[int, ForkRequest]) -> None:
         if ended:
             request = children.pop(pid)
             code = os.waitstatus_to_exitcode(status)
-            if code < 0:
-                note = f"signal {-code} ({signal.Signals(-code).name})"
-                RunRecords(Path(request.home)).change(request.flow_run_id, exit_note=note)
+            if code != 0:
+                note = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+                RunRecords(Path(request.home)).note_exit(request.flow_run_id, note)
 
 
 def execute(request: ForkRequest) -> int:
@@ -170,7 +219,6 @@ def execute(request: ForkRequest) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     hide_from_siblings()
-    gc.unfreeze()
     records = RunRecords(Path(request.home))
     records.folder.mkdir(parents=True, exist_ok=True)
     with records.lock_file(request.flow_run_id).open("a") as lock:
@@ -180,15 +228,20 @@ def execute(request: ForkRequest) -> int:
             print(f"flow run {request.flow_run_id} is already being executed on this machine; not started again", file=sys.stderr)
             return 1
         records.write(RunRecord(request.flow_run_id, ProcessIdentity.of(os.getpid()), time.time()))
+        has_own_settings = _prefect_variables(request.environment) != _prefect_variables(os.environ)
         _use_environment(request.environment)
         with _fresh_folder(records.work_dir(request.flow_run_id)):
-            return _run(request.flow_run_id, records)
+            return _run(request.flow_run_id, records, has_own_settings)
+
+
+def _prefect_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Prefect's settings, without what it tells each run about itself."""
+    return {name: value for name, value in environment.items() if name.startswith("PREFECT_") and not name.startswith("PREFECT__")}
 
 
 def _use_environment(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = str(CLIENT_RETRIES)
     time.tzset()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # the forks of one parent would all draw the same numbers
@@ -207,20 +260,12 @@ def _fresh_folder(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(flow_run_id: str, records: RunRecords) -> int:
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+def _run(flow_run_id: str, records: RunRecords, has_own_settings: bool) -> int:
+    from prefect.context import SettingsContext
 
-    from brandhouse_flows.connection import outlast_outages
-
-    outlast_outages(LONGEST_WAIT_SECONDS)
-    from prefect.context import SettingsContext, get_settings_context
-    from prefect.settings.models.root import Settings
-
-    with (
-        SettingsContext(profile=get_settings_context().profile, settings=Settings()),
-        # Leaving the heartbeat's thread takes up to a second at the end of every run; our reaper watches the process itself.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+    with contextlib.ExitStack() as stack:
+        if has_own_settings:
+            stack.enter_context(SettingsContext(**_settings()))
         return _run_in_prefect(flow_run_id, records)
 
 
@@ -230,9 +275,7 @@ def _run_in_prefect(flow_run_id: str, records: RunRecords) -> int:
     from prefect.engine import handle_engine_signals
     from prefect.exceptions import TerminationSignal
     from prefect.flow_engine import load_flow_run
-    from prefect.logging.configuration import setup_logging
 
-    setup_logging()
     identity = UUID(flow_run_id)
     with handle_engine_signals(identity):
         flow_run = load_flow_run(identity)
@@ -268,8 +311,14 @@ def _execute_recorded(flow: "Flow[..., Any]", flow_run: "FlowRun", records: RunR
 
     from brandhouse_flows.recording import recorded_engines
 
+    # Watching whether somebody suspends the run from outside costs a connection and up to half a second a run.
+    flow_engine.observe_flow_run_suspension = _observe_nothing  # type: ignore[attr-defined]
     flow_engine.FlowRunEngine, flow_engine.AsyncFlowRunEngine = recorded_engines(records, identity)  # type: ignore[misc]
     _drive_run_flow_result(flow, flow_engine.run_flow(flow, flow_run=flow_run))
+
+
+def _observe_nothing(*_: Any) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 if __name__ == "__main__":

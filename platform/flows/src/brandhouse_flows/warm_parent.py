@@ -84,7 +84,7 @@ class WarmParent:
 
     def _ensure_started(self) -> None:
         stamp = _code_stamp()
-        if self._socket is not None and stamp == self._code_stamp:
+        if self._socket is not None and stamp in (self._code_stamp, ""):
             return
         self.close()
         self._start()
@@ -116,5 +116,7 @@ class WarmParent:
 def _code_stamp() -> str:
     """Changes when a file of the platform's preloaded packages does."""
     folders = [Path(package.__file__ or "").parent for package in (brandhouse_flows, brandhouse_shared)]
-    files = [path.stat() for folder in folders for path in folder.rglob("*.py")]
-    return f"{len(files)}:{max(file.st_mtime_ns for file in files)}"
+    with suppress(FileNotFoundError):  # a file is being replaced; the next look sees what it became
+        changed = [path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.py")]
+        return f"{len(changed)}:{max(changed)}"
+    return ""

@@ -27,11 +27,11 @@ from brandhouse_serving.loading import LoadedVersion, VersionLoader
 from brandhouse_serving.metrics import Metrics
 from brandhouse_serving.prediction_log import JsonLinesPredictionLog
 from brandhouse_serving.problems import Headers, build_body, build_problem
-from brandhouse_serving.replies import Answerer
+from brandhouse_serving.replies import Answerer, UnavailableError
 from brandhouse_serving.router import Route, Router
 from brandhouse_serving.schemas import build_openapi, error_responses, row_schema
 from brandhouse_serving.silo_pool import SiloPool
-from brandhouse_shared.artifacts import load_artifact_store
+from brandhouse_shared.artifacts import Manifest, load_artifact_store
 from brandhouse_shared.errors import BrandhouseError, ContractViolationError, UnknownModelError
 from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.names import ModelKey
@@ -165,7 +165,7 @@ def _add_brand_routes(app: FastAPI, parts: Parts, labels: LabelStore) -> None:
         check_headers(dict(request.headers.raw))
         document = parse_json(await read_body(request.receive))
         prediction_id, label = _feedback_fields(document)
-        check_label((route.production.loaded or await route.production.load(route.brand)).manifest, label)
+        check_label(await _manifest_of(route), label)
         await asyncio.to_thread(labels.add, key, prediction_id, label, datetime.now(UTC))
         return {"prediction_id": prediction_id, "status": "joined"}
 
@@ -232,6 +232,13 @@ async def _loaded(route: Route) -> tuple[Route, LoadedVersion] | None:
         return route, route.production.loaded or await route.production.load(route.brand)
     except VersionFailedError:
         return None
+
+
+async def _manifest_of(route: Route) -> Manifest:
+    pair = await _loaded(route)
+    if pair is None:
+        raise UnavailableError(route.key, "its version in production cannot be loaded")
+    return pair[1].manifest
 
 
 async def _describe(parts: Parts, key: ModelKey) -> dict[str, Any]:

@@ -62,8 +62,8 @@ class PredictLane:
         return len(self._parts.router.table)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer a predict request; pass on everything else."""
-        if scope["type"] == "http" and scope["method"] == "POST":
+        """Answer a predict call; pass on everything else."""
+        if scope["type"] == "http":
             path = scope["path"].split("/")
             if len(path) == 5 and path[4] == "predict" and path[1] == "v1":
                 await self._respond(ModelKey(path[2], path[3]), scope, receive, send)
@@ -72,6 +72,8 @@ class PredictLane:
 
     async def _respond(self, key: ModelKey, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
+            if scope["method"] != "POST":
+                raise RequestRefusedError(405, "method_not_allowed", "predictions are asked for with POST")
             status, headers, body = await self._predict(key, dict(scope["headers"]), receive)
         except ClientGoneError:
             return

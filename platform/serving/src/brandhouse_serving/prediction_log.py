@@ -130,7 +130,7 @@ class JsonLinesPredictionLog:
         # Each counter has one writer: the thread that appends, and the thread that writes.
         self._appended_rows = 0
         self._written_rows = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -162,25 +162,23 @@ class JsonLinesPredictionLog:
 
     def close(self) -> None:
         """See `PredictionLog.close`."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         self._thread.join(timeout=10)
         if self._pending:
             logger.error("%d answers could not be recorded before the stop", len(self._pending))
 
     def _run(self) -> None:
-        while not (self._closing and not self._pending):
+        while not (self._closing.is_set() and not self._pending):
             self._wake.wait()
             self._wake.clear()
-            if not self._closing:
-                time.sleep(FLUSH_SECONDS)
+            self._closing.wait(FLUSH_SECONDS)
             try:
                 self._write_pending()
             except OSError as error:
                 logger.error("predictions cannot be written (%s); %d answers are held", error.strerror, len(self._pending))
-                if self._closing:
+                if self._closing.wait(RETRY_SECONDS):
                     return
-                time.sleep(RETRY_SECONDS)
                 self._wake.set()
 
     def _write_pending(self) -> None:

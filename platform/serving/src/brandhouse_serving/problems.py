@@ -63,6 +63,8 @@ def build_problem(error: BrandhouseError) -> tuple[int, Headers, bytes]:
     headers: Headers = [JSON_TYPE]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 405:
+        headers.append((b"allow", b"POST"))
     wait = _retry_after(error)
     if wait is not None:
         headers.append((b"retry-after", str(wait).encode()))

@@ -93,14 +93,13 @@ class Answerer:
         await asyncio.gather(*self._records, return_exceptions=True)
 
     async def _answer_otherwise(self, route: Route, rows: Sequence[Any], failure: VersionFailedError) -> Reply:
-        logger.warning("%s: another version answers: %s", route.production.version.key, failure)
-        self._record(route, failure.reason)
+        self._record(route, failure)
         loaded = await self._first_loadable([*filter(None, [route.previous]), *await self._earlier(route)], route)
         if loaded is not None:
             try:
                 return await _ask(loaded, rows, route.config.serving.timeout_seconds, PREVIOUS, failure.reason)
-            except (VersionFailedError, ContractViolationError) as error:
-                logger.warning("%s cannot answer either: %s", loaded.key, error)
+            except (VersionFailedError, ContractViolationError):
+                logger.info("%s cannot answer either", loaded.key)
         last_resort = route.production.loaded or loaded or await self._first_loadable(await self._model_zero(route), route)
         if last_resort is None:
             raise UnavailableError(route.key, failure.reason)
@@ -111,7 +110,7 @@ class Answerer:
             try:
                 return slot.loaded or await slot.load(route.brand)
             except VersionFailedError as failure:
-                logger.warning("%s", failure)
+                logger.info("%s", failure)
         return None
 
     async def _earlier(self, route: Route) -> list[Slot]:
@@ -119,6 +118,8 @@ class Answerer:
         present = route.production.version.key
         if present not in self._found:
             numbers = await asyncio.to_thread(_earlier_numbers, self._ledger, present)
+            for other in [version for version in self._found if version.model_key == route.key]:
+                del self._found[other]
             versions = [await asyncio.to_thread(self._ledger.find_version, route.key.version(number)) for number in numbers]
             self._found[present] = [Slot(version, self._loader) for version in versions]
         return self._found[present]
@@ -128,12 +129,13 @@ class Answerer:
         versions = await asyncio.to_thread(self._ledger.versions, route.key)
         return [Slot(version, self._loader) for version in versions if version.record.kind == "baseline"]
 
-    def _record(self, route: Route, reason: str) -> None:
-        version = route.production.version.key
+    def _record(self, route: Route, failure: VersionFailedError) -> None:
+        version, reason = route.production.version.key, failure.reason
         now = time.monotonic()
         if now - self._recorded.get((version, reason), -RECORD_SECONDS) < RECORD_SECONDS:
             return
         self._recorded[version, reason] = now
+        logger.warning("%s: another version answers: %s", version, failure)
         task = asyncio.create_task(asyncio.to_thread(self._ledger.record_fallback, route.key, version.number, reason, datetime.now(UTC)))
         self._records.add(task)
         task.add_done_callback(self._records.discard)

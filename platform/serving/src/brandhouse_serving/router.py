@@ -94,6 +94,7 @@ class Router:
         self._wanted: dict[ModelKey, VersionKey] = {}
         self._slots: dict[ModelKey, tuple[Slot, Slot | None]] = {}
         self._buckets: dict[ModelKey, TokenBucket] = {}
+        self._switching: dict[ModelKey, VersionKey] = {}
         self._switches: set[asyncio.Task[None]] = set()
         self._table: Mapping[ModelKey, Route] = MappingProxyType({})
         self._seen_at = 0.0
@@ -164,7 +165,8 @@ class Router:
         present = self._slots.get(key)
         if present is None:
             self._slots[key] = (Slot(version, self._loader), None)
-        elif present[0].version.key != version.key:
+        elif present[0].version.key != version.key and self._switching.get(key) != version.key:
+            self._switching[key] = version.key
             task = asyncio.create_task(self._switch(key, version, present))
             self._switches.add(task)
             task.add_done_callback(self._switches.discard)
@@ -180,6 +182,8 @@ class Router:
                 await slot.load(brand, wait_for_silo=True)
             except VersionFailedError as failure:
                 logger.error("%s", failure)  # the ledger says it is in production: the previous one answers, and says so
+        if self._switching.get(key) == version.key:
+            del self._switching[key]
         if self._wanted.get(key) == version.key:
             self._slots[key] = (slot, old if old.loaded is not None else before)
             self._rebuild()

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
@@ -24,7 +25,7 @@ from typing import Any
 from brandhouse_serving.model_store import BentoArtifactStore
 from brandhouse_shared.artifacts import MANIFEST_FILE, Manifest
 from brandhouse_shared.config import FieldType
-from brandhouse_shared.errors import ArtifactCorruptError, BrandhouseError
+from brandhouse_shared.errors import ArtifactCorruptError
 from brandhouse_shared.names import ModelKey
 
 KEPT_VERSIONS = 2
@@ -102,7 +103,7 @@ def build_service(models: SiloModels) -> Any:
 
         @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
         def predict(self, model: str, digest: str, columns: dict[str, list[Any]]) -> dict[str, Any]:
-            """Return `scores`, or `error` with its class and text."""
+            """Return `scores`, or `error` with its class and place."""
             return _answer(lambda: {"scores": models.scores(model, digest, columns)})
 
         @bentoml.api(route="/load")  # type: ignore[untyped-decorator]
@@ -117,9 +118,16 @@ def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return work()
     except Exception as error:  # brand code may raise anything; the gateway answers with another version
-        text = str(error) if isinstance(error, BrandhouseError) else ""
-        logger.warning("a version could not answer: %s %s", type(error).__name__, text)
-        return {"error": type(error).__name__, "detail": text[:500]}
+        place = describe_failure(error)
+        logger.warning("a version could not answer: %s", place)
+        return {"error": place}
+
+
+def describe_failure(error: BaseException) -> str:
+    """Class and place of an error and of what caused it, without its text, which may repeat a row's values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
+    return place if error.__cause__ is None else f"{place}, from {describe_failure(error.__cause__)}"
 
 
 def only_json(app: Any) -> AsgiApp:

@@ -136,7 +136,7 @@ class SiloPool:
             raise VersionFailedError(key, "timeout") from None
         silo.timeouts = 0
         if "error" in answer:
-            raise VersionFailedError(key, "runtime failed", f"{answer['error']}: {answer.get('detail', '')}")
+            raise VersionFailedError(key, "runtime failed", str(answer["error"]))
         return answer
 
     async def _wait_for_first_start(self, silo: _Silo) -> None:
