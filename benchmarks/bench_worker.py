@@ -12,17 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, contextmanager
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from pydantic import SecretStr
 
 from brandhouse_flows.connection import open_client
-from brandhouse_flows.deployments import OURS, DeploymentSpec, _Registration, run_deployments
+from brandhouse_flows.deployments import OURS, DeploymentSpec, Registration, run_deployments
 from brandhouse_flows.processes import plain_environment
 from brandhouse_flows.server import PrefectServer, server_environment
 from brandhouse_flows.worker_process import WorkerProcess
@@ -72,7 +71,7 @@ async def prepare(port: int) -> None:
             for pool in (WARM, STOCK)
             for number in range(AT_ONCE)
         ]
-        await _Registration(client).apply(specs, [])
+        await Registration(client).apply(specs, [])
 
 
 def measure(pool: str, port: int, runs: int, worker: AbstractContextManager[int]) -> tuple[float, float, float]:

@@ -180,7 +180,12 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
-        names = {"BRANDHOUSE_ROOT": self.root, "BRANDHOUSE_HOME": self.home, "BRANDHOUSE_ACTOR": "tester", "BRANDHOUSE_LEDGER_URL": self.url}
+        names = {
+            "BRANDHOUSE_ROOT": self.root,
+            "BRANDHOUSE_HOME": self.home,
+            "BRANDHOUSE_ACTOR": "tester",
+            "BRANDHOUSE_LEDGER_URL": self.url,
+        }
         return {**os.environ, **{name: str(value) for name, value in names.items()}}
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -225,13 +230,13 @@ class Tables:
     villa = staticmethod(villa_table)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tables() -> type[Tables]:
     """Return the makers of both brands' tables."""
     return Tables
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_workspace() -> Callable[[Path], Workspace]:
     """Return what writes a workspace with the brands `casa` and `villa` below a folder."""
     return lambda folder: Workspace(folder / "house")

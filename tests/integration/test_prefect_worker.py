@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
 from brandhouse_flows.connection import open_client
-from brandhouse_flows.deployments import OURS, DeploymentSpec, register, run_deployments
+from brandhouse_flows.deployments import OURS, DeploymentSpec, run_deployments
 from brandhouse_flows.processes import ProcessIdentity
 from brandhouse_flows.reaper import Reaper, ReaperPolicy
 from brandhouse_flows.run_records import RunRecord, RunRecords
@@ -27,7 +27,11 @@ from brandhouse_shared.settings import Settings
 
 HERE = Path(__file__).parent
 QUICK = ("--lean", "--retry-delay-seconds", "0.5", "--sweep-seconds", "0.3", "--cancel-grace-seconds", "1", "--unstarted-seconds", "3")
-SECRETS = {"BRANDHOUSE_SECRET_AUTO_KEY": "of-auto", "BRANDHOUSE_SECRET_AUTO_PLEIN_KEY": "of-auto-plein", "BRANDHOUSE_SECRET_BAKERY_KEY": "of-bakery"}
+SECRETS = {
+    "BRANDHOUSE_SECRET_AUTO_KEY": "of-auto",
+    "BRANDHOUSE_SECRET_AUTO_PLEIN_KEY": "of-auto-plein",
+    "BRANDHOUSE_SECRET_BAKERY_KEY": "of-bakery",
+}
 PATIENCE_SECONDS = 40.0
 
 
@@ -72,9 +76,9 @@ async def start(client: PrefectClient, wanted: DeploymentSpec) -> FlowRun:
 
 
 async def _add(client: PrefectClient, *wanted: DeploymentSpec) -> None:
-    from brandhouse_flows.deployments import _Registration
+    from brandhouse_flows.deployments import Registration
 
-    await _Registration(client).apply(wanted, [])
+    await Registration(client).apply(wanted, [])
 
 
 async def until(client: PrefectClient, flow_run_id: UUID, *types: StateType) -> State[Any]:
@@ -275,7 +279,9 @@ def test_run_of_a_killed_worker_ends_by_itself_and_is_not_repeated(
     assert len(runs) == 1 and len(pids(noted(tmp_path))) == 1
 
 
-def test_new_worker_puts_right_what_a_killed_machine_left(prefect_server: PrefectServer, prefect_settings: Settings, tmp_path: Path) -> None:
+def test_new_worker_puts_right_what_a_killed_machine_left(
+    prefect_server: PrefectServer, prefect_settings: Settings, tmp_path: Path
+) -> None:
     """Worker and run are killed; one more run is cancelled while there is no worker."""
     pool = f"tests-{uuid4().hex[:8]}"
     (tmp_path / "killed").mkdir()

@@ -35,7 +35,9 @@ def test_training_registers_a_complete_record_and_promotes(workspace: Any) -> No
     assert (record.git_commit, record.git_dirty) == ("uncommitted", True), "a folder without Git says so"
     assert record.snapshot_hash in (workspace.root / "brands/casa/data/homes.csv.dvc").read_text()
     assert (record.estimator, record.candidate_name, record.owner) == ("GradientBoostingRegressor", "default", "casa-data@house.example")
-    assert {"model.onnx", "manifest.json", "card.html", "card.md", "sample.json"} <= {path.name for path in outcome.card_path.parent.iterdir()}
+    assert {"model.onnx", "manifest.json", "card.html", "card.md", "sample.json"} <= {
+        path.name for path in outcome.card_path.parent.iterdir()
+    }
     (run,) = workspace.ledger.runs(CASA)
     assert (run.outcome, run.record.run_id) == ("registered", record.run_id)
     (event, promoted) = workspace.ledger.stage_events(CASA)
@@ -61,7 +63,7 @@ def test_sensitive_rows_do_not_lie_beside_the_model(workspace: Any) -> None:
 def test_two_models_on_one_table(workspace: Any) -> None:
     toml = (workspace.root / TOML).read_text()
     second = toml[toml.index("[models.price]") :].replace("models.price", "models.rooms").replace('target = "price"', 'target = "rooms"')
-    workspace.append(TOML, "\n" + second.replace("rooms = { type = \"integer\", min = 1, max = 12 }\n", "price = { type = \"number\" }\n"))
+    workspace.append(TOML, "\n" + second.replace('rooms = { type = "integer", min = 1, max = 12 }\n', 'price = { type = "number" }\n'))
     workspace.edit(CODE, 'area_per_room=rows["area"] / rows["rooms"]', "")
     assert workspace.train(CASA).version.number == 1
     rooms = workspace.train(ModelKey("casa", "rooms"))
@@ -150,7 +152,9 @@ def test_second_version_is_compared_with_the_first_on_the_same_hold_out(workspac
 
 
 def test_python_production_answers_with_its_own_code(workspace: Any) -> None:
-    workspace.edit(CODE, "def build_features(rows):", 'def build_features(rows):\n    rows["area"] = [float(area) for area in rows["area"]]')
+    workspace.edit(
+        CODE, "def build_features(rows):", 'def build_features(rows):\n    rows["area"] = [float(area) for area in rows["area"]]'
+    )
     first = workspace.train()
     record = workspace.ledger.find_version(first.version).record
     assert record.runtime == "python", "a loop over rows does not compile"
@@ -162,7 +166,7 @@ def test_python_production_answers_with_its_own_code(workspace: Any) -> None:
 def test_production_with_another_schema_is_said_and_not_compared(workspace: Any, make_tables: Any) -> None:
     workspace.train()
     workspace.write_table("casa", "homes", make_tables.casa().drop(columns="garden").assign(plot=1.0))
-    workspace.edit(TOML, "garden = { type = \"boolean\", nullable = true }\n", "")
+    workspace.edit(TOML, 'garden = { type = "boolean", nullable = true }\n', "")
     workspace.edit(CODE, 'garden=rows["garden"].fillna(0), ', "")
     outcome = workspace.train()
     verdict = gate(outcome, "production")
@@ -224,7 +228,7 @@ def test_small_slices_are_shown_and_not_judged(workspace: Any, make_tables: Any)
 
 
 def test_grouped_split_end_to_end_with_a_search(workspace: Any) -> None:
-    search = 'n_estimators = { low = 20, high = 60, integer = true }'
+    search = "n_estimators = { low = 20, high = 60, integer = true }"
     workspace.append(TOML, f'\n[models.price.split]\nkind = "grouped"\nby = "agent"\n\n[models.price.candidates.default]\nspace.{search}\n')
     workspace.append(TOML, "\n[models.price.search]\ntrials = 3\nseconds = 20\n")
     outcome = workspace.train()

@@ -46,7 +46,7 @@ def stubborn(folder: str) -> None:
     while True:
         try:
             time.sleep(0.05)
-        except BaseException:  # noqa: BLE001, S112 - that is what it is for
+        except BaseException:
             continue
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from model_house import CLASSIFIERS, REGRESSORS, Case, columns, make_case
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -42,7 +44,7 @@ def table() -> Iterator[list[str]]:
     """Lines of the table of estimators, printed at the end (`pytest -s`)."""
     lines: list[str] = []
     yield lines
-    print("", "| estimator | runtime | largest difference | ms a row |", "|---|---|--:|--:|", *lines, sep="\n")  # noqa: T201  # a table for the documentation
+    print("", "| estimator | runtime | largest difference | ms a row |", "|---|---|--:|--:|", *lines, sep="\n")  # noqa: T201  # asked for
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -22,8 +22,6 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMANDS = typer.main.get_command(app)
 LEFT_OUT = "# ..."
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 
 def blocks(document: Path, language: str) -> list[str]:
     """Fenced blocks of one language."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from model_house import CLASSIFIERS, CODE, Case, columns, make_case, only_numbers
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline

@@ -113,18 +113,21 @@ def read_brand(folder: Path) -> Brand:
         raise BrandConfigError(name, [f"brand.toml cannot be read: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise BrandConfigError(name, [f"brand.toml is no valid TOML: {error}"]) from error
+    problems = list(_name_problems(name, document.get("name")))
     try:
         config = BrandConfig.model_validate(document)
     except ValidationError as error:
-        raise BrandConfigError(name, list(_describe(error))) from error
-    problems = []
-    if not is_name(name):
-        problems.append(f"folder {name!r} is no identifier; allowed: {NAME_RULE}")
-    if config.name != name:
-        problems.append(f"name: {config.name!r} must equal the folder's name {name!r}; two brands cannot share a name")
+        raise BrandConfigError(name, [*problems, *_describe(error)]) from error
     if problems:
         raise BrandConfigError(name, problems)
     return Brand(folder, config)
+
+
+def _name_problems(folder_name: str, declared: object) -> Iterator[str]:
+    if not is_name(folder_name):
+        yield f"folder {folder_name!r} is no identifier; allowed: {NAME_RULE}"
+    if isinstance(declared, str) and declared != folder_name:
+        yield f"name: {declared[:80]!r} must equal the folder's name {folder_name!r}; two brands cannot share a name"
 
 
 def _describe(error: ValidationError) -> Iterator[str]:
@@ -155,8 +158,7 @@ def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
     except Exception as error:  # brand code may raise anything; the brand fails alone
         unload_brand(brand.name)
         raise EntrypointError(
-            f"{brand.name}: importing {entrypoint} failed: {type(error).__name__}: {str(error)[:300]}; "
-            f"look into {brand.source_dir}"
+            f"{brand.name}: importing {entrypoint} failed: {type(error).__name__}: {str(error)[:300]}; look into {brand.source_dir}"
         ) from error
     lacking = [name for name in ("build_features", "build_estimator") if not callable(getattr(module, name, None))]
     if lacking:

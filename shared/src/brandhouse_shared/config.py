@@ -121,6 +121,7 @@ class FileSource(Declared):
 
     kind: Literal["file"]
     path: str
+    """Path of the file."""
 
 
 Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
@@ -139,9 +140,11 @@ class Dataset(Declared):
     """csv (also .gz, .bz2), parquet, or zip-text (one text a file; columns file, folder, text)."""
 
     separator: str = ","
+    """Character between the cells of a csv file."""
     encoding: str = "utf-8-sig"
     """Text encoding; the default drops a byte-order mark."""
     decimal: str = "."
+    """Character before the decimals of a number."""
     header: tuple[str, ...] | None = None
     """Column names where the file has no header row."""
     missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "NULL", "null")
@@ -169,7 +172,9 @@ class Split(Declared):
     """strptime format of the time column, if it is text."""
 
     holdout_share: Share = 0.25
+    """Share of the rows, or about that of the groups, that no model sees before it is judged."""
     seed: int = 0
+    """Of the split, the search and the bootstrap; part of the record of a version."""
 
     @model_validator(mode="after")
     def _by_fits_the_kind(self) -> Self:
@@ -182,10 +187,15 @@ class Distribution(Declared):
     """The range of one searched parameter: either `choices`, or `low` and `high`."""
 
     low: float | None = None
+    """Smallest value."""
     high: float | None = None
+    """Largest value."""
     log: bool = False
+    """Whether to draw on a logarithmic scale; needs `low` above 0."""
     integer: bool = False
+    """Whether only whole numbers are drawn."""
     choices: tuple[Scalar, ...] | None = None
+    """The values to choose from."""
 
     @model_validator(mode="after")
     def _is_range_or_choices(self) -> Self:
@@ -203,6 +213,7 @@ class Candidate(Declared):
     """One estimator to try: `build_estimator(**params)`."""
 
     params: dict[str, Scalar] = {}
+    """What `build_estimator` is called with."""
     space: dict[str, Distribution] = {}
     """Parameters that are searched, within the model's search budget."""
 
@@ -211,8 +222,11 @@ class Search(Declared):
     """Budget of the search over all candidates' spaces. Ends at whichever is reached first."""
 
     trials: int = Field(default=10, ge=1, le=10_000)
+    """Sets of parameters to try, the candidates as declared among them."""
     seconds: float = Field(default=60.0, gt=0)
+    """No searched trial is begun after this time; the candidates as declared are always tried."""
     folds: int = Field(default=3, ge=2, le=20)
+    """Of the cross-validation on the training rows."""
 
 
 class Gates(Declared):
@@ -228,6 +242,7 @@ class Gates(Declared):
     """How much worse than production a version may be at most, with the stated confidence, as a share of its score."""
 
     confidence: Share = 0.95
+    """Of the intervals on the hold-out."""
     slice_min_rows: int = Field(default=30, ge=1)
     """Smaller slices are shown but not judged: too few rows to say."""
 
@@ -245,7 +260,9 @@ class Schedule(Declared):
     """When the training template runs by itself."""
 
     cron: str
+    """Five fields: minute, hour, day of month, month, day of week."""
     timezone: str = "Europe/Amsterdam"
+    """IANA name of the zone in which `cron` is read."""
 
 
 class Serving(Declared):
@@ -256,6 +273,7 @@ class Serving(Declared):
     max_rows: int = Field(default=1_000, ge=1)
     """Rows in one request."""
     timeout_seconds: float = Field(default=5.0, gt=0)
+    """After this another version answers."""
     latency_budget_ms: float | None = Field(default=None, gt=0)
     """Median milliseconds one row may take in the packaged runtime; a gate if set."""
 
@@ -264,7 +282,9 @@ class Monitoring(Declared):
     """Thresholds of what is watched after deployment."""
 
     drift_effect: float = Field(default=0.2, gt=0)
+    """Declared; nothing reads it yet."""
     max_age_days: int = Field(default=90, ge=1)
+    """Declared; nothing reads it yet."""
     min_rows: int = Field(default=200, ge=1)
 
 
@@ -288,6 +308,7 @@ class ModelConfig(Declared):
     """The input schema: column name to type, range, allowed values and privacy class."""
 
     metric: str
+    """What versions are judged by; it must fit the task."""
     split: Split = Split()
     candidates: dict[str, Candidate] = {"default": Candidate()}
     search: Search = Search()
@@ -327,14 +348,18 @@ class Capabilities(Declared):
     """What the brand can say yes to; the platform gets correctly smaller where it cannot."""
 
     gets_new_data: bool = True
+    """Whether new rows arrive; shown on the card."""
     gets_labels: bool = True
+    """Whether the truth becomes known after a prediction; shown on the card."""
     may_store_predictions: bool = True
+    """Whether inputs and answers may be kept in the prediction log."""
 
 
 class Alerts(Declared):
     """Where the brand wants to be told. Names of routes; addresses and secrets are settings of the machine."""
 
     route: str = "log"
+    """Name of the route; nothing reads it yet."""
 
 
 class BrandConfig(Declared):
@@ -342,6 +367,7 @@ class BrandConfig(Declared):
 
     name: str
     title: str = Field(min_length=1, max_length=80)
+    """Name for people."""
     story: str = Field(min_length=1, max_length=200)
     """One line: who the brand is and what it predicts."""
 
@@ -351,6 +377,7 @@ class BrandConfig(Declared):
     risk: Risk
     isolation: Isolation = Isolation.POOL
     budget_eur_month: float = Field(ge=0)
+    """Euro a month; nothing reads it yet."""
     capabilities: Capabilities = Capabilities()
     alerts: Alerts = Alerts()
     remote: str | None = None
@@ -372,7 +399,8 @@ class BrandConfig(Declared):
             if model.dataset not in self.datasets:
                 problems.append(f"models.{name}.dataset: unknown {model.dataset!r}; known: {', '.join(self.datasets) or 'none'}")
             if model.entrypoint.split(".")[0] != f"brand_{self.name}":
-                problems.append(f"models.{name}.entrypoint: {model.entrypoint!r} is outside brand_{self.name}; a brand may use only its own code")
+                outside = f"{model.entrypoint!r} is outside brand_{self.name}; a brand may use only its own code"
+                problems.append(f"models.{name}.entrypoint: {outside}")
         if problems:
             raise ValueError("\n".join(problems))
         return self

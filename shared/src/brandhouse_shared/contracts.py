@@ -88,7 +88,8 @@ class Contract:
             if len(row) > len(parsers) or not row.keys() <= parsers.keys():
                 extra = sorted(str(key)[:80] for key in row.keys() - parsers.keys())
                 if extra:
-                    violations.append(f"instances[{index}]: unknown field {join_bounded(extra, 5)}; allowed: {join_bounded(self.names, 40)}")
+                    allowed = join_bounded(self.names, 40)
+                    violations.append(f"instances[{index}]: unknown field {join_bounded(extra, 5)}; allowed: {allowed}")
             if len(violations) >= 50:
                 break
         if violations:
@@ -115,7 +116,8 @@ class Contract:
 
     def instances_of(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
         """Turn a canonical frame into JSON objects that `parse_rows` takes; a missing value is null."""
-        columns = {name: [_as_json(field, value) for value in values] for (name, values), field in zip(self.columns_of(frame).items(), self.fields.values(), strict=True)}
+        canonical = self.columns_of(frame)
+        columns = {name: [_as_json(field, value) for value in canonical[name]] for name, field in self.fields.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     # -- tables --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -23,7 +23,7 @@ def build_features(rows: pd.DataFrame) -> pd.DataFrame:
 
 def build_estimator(kind: str = "boosting", **params: Any) -> Pipeline:
     """Return boosted trees, a forest, or a linear model."""
-    models = {"boosting": GradientBoostingRegressor, "forest": RandomForestRegressor, "linear": Ridge}
+    models = {"boosting": HistGradientBoostingRegressor, "forest": RandomForestRegressor, "linear": Ridge}
     categories = ColumnTransformer(
         [("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["Fuel_Type", "Color"])], remainder="passthrough"
     )

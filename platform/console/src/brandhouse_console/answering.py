@@ -29,9 +29,14 @@ def serve(brands: Sequence[str], *, host: str, port: int) -> None:
 
 
 def predict(target: str, *, instance: str | None, sample: int | None, url: str | None) -> None:
-    """Print the API's answer for given instances, or for held-out rows together with their truth."""
-    if (instance is None) == (sample is None):
-        raise BrandhouseError("give either --json '{...}' with an instance, or --sample N for held-out rows")
+    """Print the API's answer for given instances, or for held-out rows together with their truth.
+
+    Args:
+        target: `BRAND/MODEL`.
+        instance: JSON of one instance or a list of them; `-` reads standard input. None: `sample` says what to ask.
+        sample: How many held-out rows to ask.
+        url: A gateway to ask instead of answering here.
+    """
     settings = load_settings()
     brand, key = find_model(settings, target)
     if instance is not None:
@@ -73,10 +78,12 @@ def _ask(url: str, key: ModelKey, instances: list[Any]) -> dict[str, Any]:
     plain = os.environ.get("BRANDHOUSE_KEY")
     if not plain:
         raise BrandhouseError(f"set BRANDHOUSE_KEY to a key of {key.brand}; create one with `brandhouse keys create {key.brand}`")
+    if not url.startswith(("http://", "https://")):
+        raise BrandhouseError(f"{url[:80]!r} is no address of a gateway; allowed: http://... or https://...")
     headers = {"Authorization": f"Bearer {plain}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url.rstrip('/')}/v1/{key}/predict", json.dumps({"instances": instances}).encode(), headers)
+    request = urllib.request.Request(f"{url.rstrip('/')}/v1/{key}/predict", json.dumps({"instances": instances}).encode(), headers)  # noqa: S310 - an HTTP address of our own
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - an HTTP address of our own
             answer: dict[str, Any] = json.load(response)
             return answer
     except urllib.error.HTTPError as error:

@@ -17,6 +17,8 @@ def check(names: Sequence[str], *, as_json: bool) -> None:
     settings = load_settings()
     folders = brand_folders(settings.brands_dir)
     problems = inspect_folders(_chosen(folders, names), settings)
+    if not names:
+        problems += _strays(settings.brands_dir, folders)
     if as_json:
         print_json([_document(problem) for problem in problems])
     else:
@@ -35,6 +37,16 @@ def _chosen(folders: Sequence[Path], names: Sequence[str]) -> list[Path]:
         if name not in known:
             raise UnknownBrandError(name, list(known))
     return [known[name] for name in names]
+
+
+def _strays(brands_dir: Path, folders: Sequence[Path]) -> list[Problem]:
+    """Folders among the brands that are none."""
+    strays = [
+        path for path in sorted(brands_dir.iterdir()) if path.is_dir() and path not in folders and not path.name.startswith((".", "_"))
+    ]
+    return [
+        Problem(path.name, "brand.toml", "does not exist", "write it, or remove the folder: only brands are kept here") for path in strays
+    ]
 
 
 def _document(problem: Problem) -> dict[str, Any]:

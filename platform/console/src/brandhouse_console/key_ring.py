@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-from brandhouse_shared.api_keys import create_key
-from brandhouse_shared.ledger.ledger import Ledger
-
 from brandhouse_console.output import print_json, print_table
+from brandhouse_shared.api_keys import create_key
 from brandhouse_shared.brands import find_brand
 from brandhouse_shared.errors import LedgerError, join_bounded
 from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.settings import Settings, load_settings
 
 DEFAULT_SCOPES = ("predict", "feedback", "read")

@@ -42,7 +42,7 @@ class LocalStack:
 
         self.limits = {SHARED_POOL: settings.concurrent_runs} | {pool_of(brand): 1 for brand in brands if pool_of(brand) != SHARED_POOL}
         self._parts = ExitStack()
-        self._processes: list[ManagedProcess] = []
+        self._processes: dict[str, ManagedProcess] = {}
 
     @property
     def gateway_url(self) -> str:
@@ -72,19 +72,19 @@ class LocalStack:
         Raises:
             RetryableError: If it does not in time, with the end of its log.
         """
-        gateway = next(process for process in self._processes if process.name == "gateway")
+        gateway = self._processes["gateway"]
         deadline = time.monotonic() + GATEWAY_START_SECONDS
         while time.monotonic() < deadline and gateway.is_alive:
             try:
-                with urllib.request.urlopen(f"{self.gateway_url}/readyz", timeout=2):
+                with urllib.request.urlopen(f"{self.gateway_url}/readyz", timeout=2):  # noqa: S310 - an HTTP address of our own
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         raise RetryableError(f"the gateway does not answer on {self.gateway_url}; the end of {gateway.log_file}:\n{gateway.last_lines()}")
 
-    def dead_parts(self) -> list[ManagedProcess]:
-        """Processes that have ended although nobody stopped them."""
-        return [process for process in self._processes if not process.is_alive]
+    def dead_parts(self) -> dict[str, ManagedProcess]:
+        """Processes that have ended although nobody stopped them, by name."""
+        return {name: process for name, process in self._processes.items() if not process.is_alive}
 
     def __enter__(self) -> Self:
         return self
@@ -93,9 +93,9 @@ class LocalStack:
         self._parts.close()
 
     def _start(self, name: str, command: list[str], environment: dict[str, str], log: str, stop_seconds: float) -> None:
-        process = ManagedProcess(name, command, environment, self.settings.home / "logs" / log, signal.SIGTERM)
+        process = ManagedProcess(command, environment, self.settings.home / "logs" / log, signal.SIGTERM)
         process.start()
-        self._processes.append(process)
+        self._processes[name] = process
         self._parts.callback(process.stop, stop_seconds)
 
     def _environment(self) -> dict[str, str]:
@@ -184,8 +184,8 @@ def watch(stack: LocalStack) -> None:
     """Keep the parts running until interrupted: what dies is started again."""
     while True:
         time.sleep(1.0)
-        for process in stack.dead_parts():
-            print(f"{process.name} has ended and is started again; the end of its log:\n{process.last_lines(5)}", file=sys.stderr)
+        for name, process in stack.dead_parts().items():
+            print(f"{name} has ended and is started again; the end of its log:\n{process.last_lines(5)}", file=sys.stderr)
             time.sleep(1.0)
             process.start()
         if not stack.server.is_alive:

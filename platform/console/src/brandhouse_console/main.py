@@ -3,7 +3,8 @@
 Nothing heavy is imported here: `--help` and completion answer in a fraction of a second.
 """
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +21,15 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 
 
+class Scope(StrEnum):
+    """What a key may allow, as the gateway knows it."""
+
+    PREDICT = "predict"
+    FEEDBACK = "feedback"
+    READ = "read"
+    ADMIN = "admin"
+
+
 def complete_model(incomplete: str) -> list[str]:
     """Offer BRAND/MODEL for the shell's completion, from the brand files alone."""
     from brandhouse_console.targets import known_models
@@ -34,11 +44,17 @@ def complete_brand(incomplete: str) -> list[str]:
     return [name for name in known_brands() if name.startswith(incomplete)]
 
 
+def complete_target(incomplete: str) -> list[str]:
+    """Offer brands, and their models."""
+    return complete_brand(incomplete) + complete_model(incomplete)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="BRAND/MODEL", autocompletion=complete_model)]
 BrandArgument = Annotated[str, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
-BrandArguments = Annotated[list[str] | None, typer.Argument(metavar="[BRAND ...]", autocompletion=complete_brand)]
-TargetArgument = Annotated[str, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_model)]
+BrandArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
+TargetArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_target)]
+PromotedStage = Literal["shadow", "canary", "production"]
 Reason = Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")]
 Host = Annotated[str, typer.Option(help="Address to bind; the default is reachable from this machine only.")]
 
@@ -65,15 +81,18 @@ def ingest(
 
 @app.command()
 def train(
-    target: TargetArgument,
+    target: TargetArguments = None,
+    everything: Annotated[bool, typer.Option("--all", help="All models of all brands.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
     server: Annotated[bool, typer.Option("--server", help="Run through the Prefect server of `brandhouse up`.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model, or all models of a brand, through the template: baselines, gates, card, registration."""
+    """Train models, or all models of brands, through the template: baselines, gates, card, registration."""
+    if bool(target) == everything:
+        raise typer.BadParameter("name what to train, or give --all", param_hint="BRAND[/MODEL]")
     from brandhouse_console import running
 
-    running.train(target, force=force, server=server, as_json=as_json)
+    running.train(target or [], force=force, server=server, as_json=as_json)
 
 
 @app.command()
@@ -106,6 +125,8 @@ def predict(
     ] = None,
 ) -> None:
     """Predict with the version in production, exactly as the API does; the answer is logged like any other."""
+    if (instance is None) == (sample is None):
+        raise typer.BadParameter("give either an instance, such as '{...}', or a number of held-out rows", param_hint="--json / --sample")
     from brandhouse_console import answering
 
     answering.predict(model, instance=instance, sample=sample, url=url)
@@ -124,7 +145,7 @@ def promote(
     model: ModelArgument,
     reason: Reason,
     version: Annotated[str | None, typer.Option("--version", help="Version, such as v3. Default: the newest candidate.")] = None,
-    to: Annotated[str, typer.Option("--to", help="shadow, canary or production.")] = "production",
+    to: Annotated[PromotedStage, typer.Option("--to", help="Stage to move it to.")] = "production",
     force: Annotated[bool, typer.Option("--force", help="Although its gates failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -200,8 +221,8 @@ def demo(
 def keys_create(
     brand: BrandArgument,
     scope: Annotated[
-        list[str] | None,
-        typer.Option("--scope", help="predict, feedback, read or admin; may be repeated. Default: predict, feedback, read."),
+        list[Scope] | None,
+        typer.Option("--scope", help="What the key allows; may be repeated. Default: predict, feedback, read."),
     ] = None,
     expires_days: Annotated[int | None, typer.Option("--expires-days", min=1, help="Days until it expires. Default: never.")] = None,
     as_json: AsJson = False,
@@ -209,7 +230,7 @@ def keys_create(
     """Create a key for a brand and show it, once."""
     from brandhouse_console import key_ring
 
-    key_ring.create(brand, scopes=scope or [], expires_days=expires_days, as_json=as_json)
+    key_ring.create(brand, scopes=[str(one) for one in scope or []], expires_days=expires_days, as_json=as_json)
 
 
 @keys_app.command("revoke")

@@ -1,11 +1,13 @@
 """All models at a glance, from the brand files and one query on the ledger."""
 
+import sys
 from typing import Any
 
 from brandhouse_console.output import print_json, print_table
 from brandhouse_shared.brands import discover_brands
-from brandhouse_shared.ledger.status import read_status
+from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.ledger.records import StatusRow
+from brandhouse_shared.ledger.status import read_status
 from brandhouse_shared.settings import load_settings
 
 
@@ -24,24 +26,18 @@ def status(*, as_json: bool) -> None:
         print_json(documents)
     else:
         _print_documents(documents)
-        for error in errors:
-            print(f"broken: {error}")
+    for error in errors:
+        print(f"broken: {error}", file=sys.stderr)
 
 
-def _document(brand: str, model: str, row: StatusRow | None, declared: Any) -> dict[str, Any]:
-    if row is None:
-        fixed = {"version": None, "stage": "untrained", "score": None, "baseline_score": None, "runtime": None, "created_at": None}
-        return {
-            "brand": brand,
-            "model": model,
-            "task": str(declared.task),
-            "metric": declared.metric,
-            **fixed,
-            "promoted_at": None,
-            "actor": None,
-        }
-    document = row.model_dump(mode="json")
-    return {**document, "brand": brand, "model": model, "version": f"v{row.version}", "declared": declared is not None}
+def _document(brand: str, model: str, row: StatusRow | None, declared: ModelConfig | None) -> dict[str, Any]:
+    """One model; a row without a declaration is of a brand that is gone or broken."""
+    document: dict[str, Any] = dict.fromkeys(StatusRow.model_fields) | {"stage": "untrained"}
+    if row is not None:
+        document = row.model_dump(mode="json") | {"version": f"v{row.version}"}
+    elif declared is not None:
+        document |= {"task": str(declared.task), "metric": declared.metric}
+    return document | {"brand": brand, "model": model, "declared": declared is not None}
 
 
 def _print_documents(documents: list[dict[str, Any]]) -> None:

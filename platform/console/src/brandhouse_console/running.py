@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+import traceback
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from brandhouse_console.output import print_json
-from brandhouse_console.targets import models_of_target
+from brandhouse_console.targets import known_brands, models_of_target
 from brandhouse_shared.artifacts import load_artifact_store
 from brandhouse_shared.brands import discover_brands, find_brand
 from brandhouse_shared.errors import BrandhouseError
@@ -45,22 +47,54 @@ def ingest(name: str, *, accept_new: bool, as_json: bool) -> None:
         print(f"{name}: {item.snapshot.file} {item.snapshot.hash_md5} ({state}); {rows}")
 
 
-def train(target: str, *, force: bool, server: bool, as_json: bool) -> None:
-    """Train one model or all of a brand; one that fails does not stop the others, and the exit status says so."""
+def train(targets: Sequence[str], *, force: bool, server: bool, as_json: bool) -> None:
+    """Train models, or all models of brands; one that fails does not stop the others, and the exit status says so.
+
+    Args:
+        targets: `BRAND` or `BRAND/MODEL` each; none: all brands.
+        force: Train although nothing changed.
+        server: Run through the Prefect server instead of here.
+        as_json: Print one list of results instead of a line each.
+    """
     settings = load_settings()
-    keys = models_of_target(settings, target)
-    results = (
-        asyncio.run(_train_on_server(settings, keys, force))
-        if server
-        else [_train_here(settings, key, force, silent=as_json) for key in keys]
-    )
+    keys, results = _resolve(settings, targets or known_brands())
+    if server:
+        results += asyncio.run(_train_on_server(settings, keys, force))
+    for result in results:
+        _print_result(result, silent=as_json)
+    for key in [] if server else keys:
+        results.append(_train_here(settings, key, force, silent=as_json))
+        _print_result(results[-1], silent=as_json)
     if as_json:
         print_json(results)
-    else:
-        for result in results:
-            print(result["detail"])
     if any(result["outcome"] == "failed" for result in results):
         sys.exit(1)
+
+
+def _resolve(settings: Settings, targets: Sequence[str]) -> tuple[list[ModelKey], list[dict[str, Any]]]:
+    """Return the models that were named, each once, and a failed result for what names none."""
+    keys: dict[ModelKey, None] = {}
+    failed = []
+    for target in targets:
+        try:
+            keys |= dict.fromkeys(models_of_target(settings, target))
+        except BrandhouseError as error:
+            brand, _, model = target.partition("/")
+            failed.append(_failure(brand, model or None, str(error)))
+    return list(keys), failed
+
+
+def _failure(brand: str, model: str | None, detail: str) -> dict[str, Any]:
+    return {"brand": brand, "model": model, "outcome": "failed", "detail": detail}
+
+
+def _print_result(result: dict[str, Any], *, silent: bool) -> None:
+    if silent:
+        return
+    if result["outcome"] == "failed":
+        print(f"brandhouse: {result['detail']}", file=sys.stderr, flush=True)
+    else:
+        print(result["detail"], flush=True)
 
 
 def _train_here(settings: Settings, key: ModelKey, force: bool, *, silent: bool) -> dict[str, Any]:
@@ -74,7 +108,10 @@ def _train_here(settings: Settings, key: ModelKey, force: bool, *, silent: bool)
         with show_steps(str(key), silent=silent) as step:
             outcome = learn(plan, ledger, load_artifact_store(settings), step, force=force)
     except BrandhouseError as error:
-        return {"brand": key.brand, "model": key.model, "outcome": "failed", "detail": str(error)}
+        return _failure(key.brand, key.model, str(error))
+    except Exception as error:  # an entry point: a fault of the platform must not stop the other models, and is shown whole
+        traceback.print_exc()
+        return _failure(key.brand, key.model, f"{key}: unexpected {type(error).__name__}: {str(error)[:300]}")
     return {
         "brand": key.brand,
         "model": key.model,

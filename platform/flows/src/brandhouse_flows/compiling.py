@@ -110,12 +110,10 @@ def _varying(writer: GraphWriter, feature: Feature) -> str:
 
 
 def _join(writer: GraphWriter, names: Sequence[str], output: str) -> None:
-    node = (
-        helper.make_node("Concat", names, [output], output, axis=1)
-        if len(names) > 1
-        else helper.make_node("Identity", names, [output], output)
-    )
-    writer.nodes.append(node)
+    if len(names) > 1:
+        writer.nodes.append(helper.make_node("Concat", names, [output], output, axis=1))
+    else:
+        writer.nodes.append(helper.make_node("Identity", names, [output], output))
 
 
 # -- estimator -------------------------------------------------------------------------------------------------------

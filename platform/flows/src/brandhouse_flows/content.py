@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ CHUNK_BYTES = 1 << 20
 POLL_SECONDS = 0.02
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Device full, quota used up, or the file larger than this process may write: to the user all are "no space"."""
+FULL_SQLITE_ERRORS = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"})
 
 
 def hash_file(path: Path) -> str:
@@ -83,11 +85,15 @@ def _replace(target: Path, write: Callable[[int], None]) -> None:
 
 @contextmanager
 def disk_full_named(path: Path) -> Iterator[None]:
-    """Turn the operating system's ways to say "no space" into `DiskFullError`."""
+    """Turn the ways to say "no space", of the operating system and of libraries that keep a SQLite file, into `DiskFullError`."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL_ERRNOS:
+            raise DiskFullError(error.filename or path) from error
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname in FULL_SQLITE_ERRORS:
             raise DiskFullError(path) from error
         raise
 

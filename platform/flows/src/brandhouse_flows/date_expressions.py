@@ -109,7 +109,7 @@ def build_moment(value: Any) -> Node:
         return _literal(pd.Timedelta(value), Kind.DURATION)
     if isinstance(value, (datetime, np.datetime64)):
         moment = pd.Timestamp(value)
-        if moment is pd.NaT or moment.tzinfo is not None:
+        if pd.isna(moment) or moment.tzinfo is not None:
             raise NotTraceableError("a missing date or one with a time zone")
         return _literal(moment - pd.Timestamp(1970, 1, 1), Kind.DATE)
     raise NotTraceableError(f"a {'date' if isinstance(value, date) else type(value).__name__} as an operand")

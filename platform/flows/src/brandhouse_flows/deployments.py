@@ -163,7 +163,7 @@ async def register(client: PrefectClient, specs: Sequence[DeploymentSpec]) -> Di
     created = [spec for name, spec in wanted.items() if name not in found]
     updated = [spec for name, spec in wanted.items() if name in found and found[name].version != spec.digest]
     removed = [one for name, one in found.items() if name not in wanted]
-    await _Registration(client).apply([*created, *updated], removed)
+    await Registration(client).apply([*created, *updated], removed)
     return Diff(
         created=tuple(spec.full_name for spec in created),
         updated=tuple(spec.full_name for spec in updated),
@@ -185,8 +185,8 @@ class _Registered:
 
 async def _registered(client: PrefectClient) -> dict[str, _Registered]:
     """Read what the server has, as plain values: building Prefect's objects for thousands takes longer than asking for them."""
-    deployments = await _read_all(client, "/deployments/filter", {"deployments": _OURS_FILTER.model_dump(mode="json")})
-    flows = await _read_all(client, "/flows/filter", {"deployments": _OURS_FILTER.model_dump(mode="json")})
+    deployments = await _read_all(client, "/deployments/filter", {"deployments": _ours().model_dump(mode="json")})
+    flows = await _read_all(client, "/flows/filter", {"deployments": _ours().model_dump(mode="json")})
     flow_names = {flow["id"]: flow["name"] for flow in flows}
     found = [
         _Registered(
@@ -198,7 +198,8 @@ async def _registered(client: PrefectClient) -> dict[str, _Registered]:
     return {one.full_name: one for one in found}
 
 
-_OURS_FILTER = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
+def _ours() -> DeploymentFilter:
+    return DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
 
 
 async def _read_all(client: PrefectClient, path: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -212,14 +213,15 @@ async def _read_all(client: PrefectClient, path: Any, body: dict[str, Any]) -> l
 
 
 @dataclass
-class _Registration:
-    """One call of `register`: several requests at a time, each thing made once."""
+class Registration:
+    """Makes pools, queues and deployments: several requests at a time, each thing once."""
 
     client: PrefectClient
     _limiter: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(CONCURRENCY))
     _flow_ids: dict[str, UUID] = field(default_factory=dict)
 
-    async def apply(self, wanted: Sequence[DeploymentSpec], removed: Sequence[_Registered]) -> None:
+    async def apply(self, wanted: Sequence[DeploymentSpec], removed: Sequence[_Registered] = ()) -> None:
+        """Create or update the wanted ones, and remove the others."""
         for pool in sorted({spec.pool for spec in wanted}):
             await self._ensure_pool(pool)
         for flow in sorted({spec.flow for spec in wanted}):
@@ -307,6 +309,7 @@ async def run_deployments(
     A crashed run whose retry is scheduled has ended; the retry is another run.
 
     Args:
+        client: A connected client of the server.
         names: Full names, `train/autoplein.price`.
         parameters: On top of each deployment's own.
 

@@ -86,7 +86,8 @@ class GraphWriter:
             case "const":
                 return self.constant(_literal(node))
             case "lookup":
-                return self._lookup(self.write(node.args[0]), *node.value, node.kind)
+                keys, values, default = node.value
+                return self._lookup(self.write(node.args[0]), keys, values, default, node.kind)
             case "same" | "optional":
                 return self.write(node.args[0])
             case "cast":

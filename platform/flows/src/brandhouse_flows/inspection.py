@@ -5,19 +5,24 @@ input schema. Data are not touched: that they fit the schema is what ingest chec
 """
 
 import ast
+import math
 import tomllib
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from brandhouse_shared.brands import Brand, load_brand_module, read_brand, unload_brand
-from brandhouse_shared.config import BrandConfig, FieldType, InputField, ModelConfig
+from brandhouse_flows.toml_lines import find_line
+from brandhouse_shared.brands import Brand, ModelCode, load_brand_module, read_brand, unload_brand
+from brandhouse_shared.config import BrandConfig, Distribution, FieldType, InputField, ModelConfig, Scalar
 from brandhouse_shared.contracts import Contract
-from brandhouse_shared.errors import BrandConfigError, BrandhouseError
+from brandhouse_shared.errors import BrandConfigError, BrandhouseError, EntrypointError
 from brandhouse_shared.settings import Settings
 
 PLATFORM_PACKAGES = frozenset({"brandhouse_flows", "brandhouse_serving", "brandhouse_console", "brandhouse_infra"})
@@ -51,28 +56,15 @@ def inspect_folder(folder: Path, settings: Settings) -> list[Problem]:
     try:
         brand = read_brand(folder)
     except BrandConfigError as error:
-        fix = "correct brand.toml; its keys are in docs/reference"
-        return [Problem(folder.name, _toml_place(folder, text), text, fix) for text in error.problems]
+        return [
+            Problem(folder.name, find_line(folder, text), text, "correct brand.toml; docs/reference lists its keys")
+            for text in error.problems
+        ]
     found = [*_packaging_problems(brand), *_pointer_problems(brand), *_schedule_problems(brand), *_import_problems(brand)]
     # Code that reaches outside its brand is not run to see what else is wrong with it.
     if not any(problem.what.startswith("imports ") for problem in found):
         found += _code_problems(brand)
     return found
-
-
-def _toml_place(folder: Path, problem: str) -> str:
-    """Find the line that a problem's dotted path names, as well as a look at the text can."""
-    path = problem.split(":", 1)[0].split(".")
-    try:
-        lines = (folder / "brand.toml").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return "brand.toml"
-    for key in reversed(path):
-        for number, line in enumerate(lines, start=1):
-            head = line.split("=", 1)[0].strip().strip('"[]')
-            if head == key or head.endswith(f".{key}"):
-                return f"brand.toml:{number}"
-    return "brand.toml"
 
 
 def _packaging_problems(brand: Brand) -> Iterator[Problem]:
@@ -104,15 +96,27 @@ def _pointer_problems(brand: Brand) -> Iterator[Problem]:
 def _schedule_problems(brand: Brand) -> Iterator[Problem]:
     for name, model in brand.config.models.items():
         if model.schedule and not _is_cron(model.schedule.cron):
-            where = _toml_place(brand.folder, f"models.{name}.schedule.cron:")
+            where = find_line(brand.folder, f"models.{name}.schedule.cron")
             what = f"schedule {model.schedule.cron!r} of {name} is no cron expression"
             yield Problem(brand.name, where, what, "five fields, such as '0 4 * * 1'")
+        if model.schedule and not _is_timezone(model.schedule.timezone):
+            where = find_line(brand.folder, f"models.{name}.schedule.timezone")
+            what = f"schedule of {name}: unknown time zone {model.schedule.timezone!r}"
+            yield Problem(brand.name, where, what, "a name of the IANA list, such as 'Europe/Amsterdam'")
 
 
 def _is_cron(text: str) -> bool:
     try:
         CronSim(text, datetime(2024, 1, 1, tzinfo=UTC))
     except CronSimError:
+        return False
+    return True
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
 
@@ -157,44 +161,97 @@ def _called(node: ast.Call) -> str:
 def _code_problems(brand: Brand) -> list[Problem]:
     problems = []
     for name, model in brand.config.models.items():
-        where = f"src/{model.entrypoint.replace('.', '/')}.py"
-        try:
-            _try_code(brand, name, model)
-        except BrandhouseError as error:
-            problems.append(Problem(brand.name, where, str(error), f"correct {where}, or the entry point and params in brand.toml"))
+        for error in _try_code(brand, name, model):
+            where = _code_place(brand, model, error)
+            problems.append(Problem(brand.name, where, str(error), "correct the code, or the entry point and params in brand.toml"))
     unload_brand(brand.name)
     return problems
 
 
-def _try_code(brand: Brand, name: str, model: ModelConfig) -> None:
+def _try_code(brand: Brand, name: str, model: ModelConfig) -> Iterator[BrandhouseError]:
+    """Run what training would run first, on made-up rows, and yield what goes wrong."""
+    subject = f"{brand.name}/{name}"
+    try:
+        code = load_brand_module(brand, model.entrypoint)
+    except EntrypointError as error:
+        yield error
+        return
+    for attempt in (_try_estimators, _try_features):
+        try:
+            attempt(code, brand.config, name, subject)
+        except BrandhouseError as error:
+            yield error
+
+
+def _try_estimators(code: ModelCode, config: BrandConfig, name: str, subject: str) -> None:
     from brandhouse_flows.search import build_candidate
+
+    for candidate, declared in config.models[name].candidates.items():
+        build_candidate(code, subject, candidate, declared.params)
+        if declared.space:
+            build_candidate(
+                code, subject, candidate, {**declared.params, **{key: _first_of(space) for key, space in declared.space.items()}}
+            )
+
+
+def _first_of(space: Distribution) -> Scalar:
+    if space.choices is not None:
+        return space.choices[0]
+    low = space.low or 0.0
+    return int(low) if space.integer else low
+
+
+def _try_features(code: ModelCode, config: BrandConfig, name: str, subject: str) -> None:
     from brandhouse_shared.features import build_model_input
 
-    subject = f"{brand.name}/{name}"
-    code = load_brand_module(brand, model.entrypoint)
-    for candidate, declared in model.candidates.items():
-        build_candidate(code, subject, candidate, declared.params)
-    contract = Contract(model.inputs)
-    build_model_input(code, contract.frame_of(contract.parse_rows(sample_rows(brand.config, name))), subject)
+    contract = Contract(config.models[name].inputs)
+    rows = contract.frame_of(contract.parse_rows(sample_rows(config, name)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # made-up rows divide by zero and the like; what counts is that nothing is raised
+        build_model_input(code, rows, subject)
+
+
+def _code_place(brand: Brand, model: ModelConfig, error: BaseException) -> str:
+    """The innermost line of the brand's own code that raised; else the module, or the entry point if there is none."""
+    cause, lines = error.__cause__, []
+    while cause is not None:
+        frames = traceback.extract_tb(cause.__traceback__)
+        lines += [frame for frame in frames if Path(frame.filename).is_relative_to(brand.folder)]
+        if isinstance(cause, SyntaxError) and cause.filename and Path(cause.filename).is_relative_to(brand.folder):
+            return f"{Path(cause.filename).relative_to(brand.folder).as_posix()}:{cause.lineno}"
+        cause = cause.__cause__
+    if lines:
+        return f"{Path(lines[-1].filename).relative_to(brand.folder).as_posix()}:{lines[-1].lineno}"
+    module = f"src/{model.entrypoint.replace('.', '/')}.py"
+    if (brand.folder / module).is_file():
+        return module
+    return find_line(brand.folder, f"models.{next(name for name, other in brand.config.models.items() if other is model)}.entrypoint")
 
 
 def sample_rows(config: BrandConfig, model: str, count: int = SAMPLE_ROWS) -> list[dict[str, Any]]:
-    """Make up instances that fit a model's input schema; deterministic, and no data are read."""
+    """Make up instances that fit a model's input schema; deterministic, and no data are read. Nullable fields are null once."""
     fields = config.models[model].inputs
-    return [{name: _sample_value(field, index) for name, field in fields.items()} for index in range(count)]
+    return [
+        {name: None if field.nullable and index == 1 else _sample_value(field, index) for name, field in fields.items()}
+        for index in range(count)
+    ]
 
 
 def _sample_value(field: InputField, index: int) -> Any:
+    share = (index % SAMPLE_ROWS) / (SAMPLE_ROWS - 1)
     match field.type:
         case FieldType.NUMBER | FieldType.INTEGER:
-            low = field.min if field.min is not None else min(0.0, field.max or 0.0)
-            high = field.max if field.max is not None else max(low + 10.0, low)
-            value = low + (high - low) * (index % SAMPLE_ROWS) / (SAMPLE_ROWS - 1)
-            return round(value) if field.type is FieldType.INTEGER else value
+            low = field.min if field.min is not None else min(0.0, field.max if field.max is not None else 0.0)
+            high = field.max if field.max is not None else max(low, 0.0) + 10.0
+            if field.type is FieldType.NUMBER:
+                return low + (high - low) * share
+            return math.ceil(low) + round((math.floor(high) - math.ceil(low)) * share)
         case FieldType.BOOLEAN:
             return index % 2 == 0
+        case FieldType.CATEGORY if field.values:
+            return field.values[index % len(field.values)]
         case FieldType.CATEGORY:
-            return field.values[index % len(field.values)] if field.values else "sample"
+            return "sample"[: field.max_length]
         case FieldType.DATE:
             return datetime(2024, 1 + index % 12, 1 + index % 28, tzinfo=UTC).strftime(field.format)
         case FieldType.TEXT:

@@ -64,7 +64,7 @@ def rank_features(features: pd.DataFrame, truth: NDArray[Any], task: Task, seed:
     halves = generator.permutation(len(rows)) % 2 == 0
     targets = _targets(np.asarray(truth)[rows], task)
     sampled = features.iloc[rows]
-    scores = [Leak(str(name), max(_score(_groups(column), targets, halves, task), _order_score(column, targets, task))) for name, column in sampled.items()]
+    scores = [Leak(str(name), _feature_score(column, targets, halves, task)) for name, column in sampled.items()]
     return sorted(scores, key=lambda leak: (-leak.score, leak.feature))
 
 
@@ -103,6 +103,10 @@ def _score(groups: NDArray[np.int64], targets: Floats, halves: NDArray[np.bool_]
     judge = _explained_share if task is Task.REGRESSION else _area_under_roc
     areas = [judge(targets[:, position], guesses[:, position]) for position in range(targets.shape[1])]
     return float(np.mean(areas))
+
+
+def _feature_score(column: "pd.Series[Any]", targets: Floats, halves: NDArray[np.bool_], task: Task) -> float:
+    return max(_score(_groups(column), targets, halves, task), _order_score(column, targets, task))
 
 
 def _order_score(column: "pd.Series[Any]", targets: Floats, task: Task) -> float:

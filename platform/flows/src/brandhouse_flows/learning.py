@@ -6,15 +6,13 @@ carried out (as a Prefect task, or just called) is the caller's `Step`.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from brandhouse_flows.content import FULL_ERRNOS
+from brandhouse_flows.content import disk_full_named
 from brandhouse_flows.evaluation import Evaluation, evaluate, fit_models
 from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.locks import training_lock
@@ -26,7 +24,7 @@ from brandhouse_flows.steps import Step
 from brandhouse_shared.artifacts import ArtifactStore
 from brandhouse_shared.brands import load_brand_module
 from brandhouse_shared.config import Risk
-from brandhouse_shared.errors import BrandhouseError, DiskFullError
+from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import RunOutcome, RunRecord, Version
 from brandhouse_shared.ledger.stages import Stage
@@ -78,7 +76,8 @@ def train(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, force
         _end_abandoned(plan, ledger, abandoned)
         ledger.start_run(_start_of(plan))
         try:
-            with _full_disk_named(plan.settings.home):
+            # Libraries that write (ONNX, skops, BentoML, temporary folders) say it in the operating system's words.
+            with disk_full_named(plan.settings.home):
                 outcome = run_training(plan, ledger, store, step, force=force)
         except BaseException as error:
             _record_failure(plan, ledger, error)
@@ -113,17 +112,6 @@ def _record_failure(plan: Plan, ledger: Ledger, error: BaseException) -> None:
         ledger.end_run(plan.run_id, outcome, f"{type(error).__name__}: {str(error)[:500]}")
     except BrandhouseError as unrecorded:  # must not hide why the training failed; the next one records it as crashed
         error.add_note(f"the end of run {plan.run_id} could not be recorded: {unrecorded}")
-
-
-@contextmanager
-def _full_disk_named(home: Path) -> Iterator[None]:
-    """Libraries that write (ONNX, skops, BentoML, temporary folders) say it in the operating system's words."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL_ERRNOS:
-            raise
-        raise DiskFullError(error.filename or home) from error
 
 
 def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, force: bool = False) -> Outcome:
@@ -177,9 +165,7 @@ def _unchanged(known: Version, seconds: float) -> Outcome:
     return Outcome("unchanged", known.key, known.stage, [], [], None, "", None, detail, seconds, 0.0)
 
 
-def _say(
-    plan: Plan, evaluation: Evaluation, version: VersionKey, stage: Stage, gates: list[GateResult], zero: VersionKey | None
-) -> str:
+def _say(plan: Plan, evaluation: Evaluation, version: VersionKey, stage: Stage, gates: list[GateResult], zero: VersionKey | None) -> str:
     score = f"{evaluation.report.metric} {evaluation.report.score:.4g}"
     failed = [gate.name for gate in gates if gate.applicable and gate.passed is not True]
     if failed:
@@ -189,4 +175,3 @@ def _say(
         return f"{version}: {score}; all gates passed, in production"
     why = "a high-risk brand's version waits for a person" if plan.brand.config.risk is Risk.HIGH else "waits for promotion"
     return f"{version}: {score}; all gates passed; {why}: brandhouse promote {plan.key} --reason ..."
-

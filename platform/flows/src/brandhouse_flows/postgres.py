@@ -67,9 +67,10 @@ class EmbeddedPostgres:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         # SIGINT is PostgreSQL's "end sessions and stop"; SIGTERM would wait for every client to leave.
-        self._process = ManagedProcess("PostgreSQL", command, plain_environment(os.environ), self._log_file, signal.SIGINT)
-        identity = self._process.start()
-        self._wait_until_ready()
+        process = ManagedProcess(command, plain_environment(os.environ), self._log_file, signal.SIGINT)
+        self._process = process
+        identity = process.start()
+        self._wait_until_ready(process)
         return identity
 
     def stop(self) -> None:
@@ -132,14 +133,13 @@ class EmbeddedPostgres:
                     end_leftover(ProcessIdentity.of(pid), signal.SIGINT, STOP_SECONDS)
             pid_file.unlink(missing_ok=True)
 
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None
+    def _wait_until_ready(self, process: ManagedProcess) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.is_alive:
+        while time.monotonic() < deadline and process.is_alive:
             if _status(self._data_dir / "postmaster.pid") == "ready":
                 return
             time.sleep(POLL_SECONDS)
-        lines = self._process.last_lines()
+        lines = process.last_lines()
         self.stop()
         raise RetryableError(f"PostgreSQL did not come up within {START_SECONDS:.0f} s; the end of {self._log_file}:\n{lines}")
 

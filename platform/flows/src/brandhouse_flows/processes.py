@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -129,13 +129,27 @@ class ManagedProcess:
     """A process that is started and stopped by this one, and ends with it even if this one is killed."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log_file: Path, stop_signal: signal.Signals
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log_file: Path,
+        stop_signal: signal.Signals,
+        orphan_signal: signal.Signals | None = None,
     ) -> None:
-        self.name = name
+        """Describe the process, without starting it.
+
+        Args:
+            command: Program and arguments.
+            environment: Its whole environment.
+            log_file: Its output is appended there.
+            stop_signal: What asks it to stop.
+            orphan_signal: What it gets when this process has ended without stopping it; None: the same.
+        """
         self.log_file = log_file
         self._command = list(command)
         self._environment = dict(environment)
         self._stop_signal = stop_signal
+        self._orphan_signal = orphan_signal or stop_signal
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, pass_fds: Iterable[int] = ()) -> ProcessIdentity:
@@ -151,7 +165,7 @@ class ManagedProcess:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
                 pass_fds=tuple(pass_fds),
-                preexec_fn=_preparation(self._stop_signal),
+                preexec_fn=_preparation(self._orphan_signal),
             )
         return ProcessIdentity.of(self._process.pid)
 
@@ -192,7 +206,7 @@ class ManagedProcess:
             return ""
 
 
-def _preparation(stop_signal: signal.Signals):  # type: ignore[no-untyped-def]
+def _preparation(orphan_signal: signal.Signals) -> Callable[[], None]:
     # The kernel's notice is bound to the starting thread, so only the main thread may ask for it.
     dies_with_parent = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
 
@@ -201,7 +215,7 @@ def _preparation(stop_signal: signal.Signals):  # type: ignore[no-untyped-def]
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if dies_with_parent:
-            _LIBC.prctl(PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
+            _LIBC.prctl(PR_SET_PDEATHSIG, int(orphan_signal), 0, 0, 0)
 
     return prepare
 

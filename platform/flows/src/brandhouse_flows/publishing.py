@@ -15,11 +15,14 @@ def publish_outcome(plan: Plan, outcome: Outcome) -> None:
         create_markdown_artifact(key=f"{prefix}-card", markdown=f"# {plan.key}\n\n{outcome.detail}", description=outcome.detail)
         return
     create_markdown_artifact(key=f"{prefix}-card", markdown=outcome.card, description=outcome.detail)
-    create_table_artifact(key=f"{prefix}-gates", table=[_gate_row(gate) for gate in outcome.gates], description=f"Gates of {outcome.version}")
+    gates = [_gate_row(gate) for gate in outcome.gates]
+    create_table_artifact(key=f"{prefix}-gates", table=gates, description=f"Gates of {outcome.version}")
     if outcome.slices:
-        create_table_artifact(key=f"{prefix}-slices", table=[_rounded(row) for row in outcome.slices], description=f"Slices of {outcome.version}")
+        slices = [_rounded(row) for row in outcome.slices]
+        create_table_artifact(key=f"{prefix}-slices", table=slices, description=f"Slices of {outcome.version}")
     if outcome.card_path is not None:
-        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text="card with all plots (on the machine that trained)")
+        text = "card with all plots (on the machine that trained)"
+        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text=text)
 
 
 def _gate_row(gate: Any) -> dict[str, Any]:

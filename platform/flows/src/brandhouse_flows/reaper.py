@@ -6,6 +6,7 @@ that a mere outage of the server never crashes a live run.
 """
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -181,14 +182,15 @@ class Reaper:
         """Whether that is long enough ago. Time in which the server itself was away does not count."""
         return time.time() - max(seen, self._reachable_since or time.time()) > self.policy.foreign_offline_seconds
 
-    async def _cancel_if_asked(self, run: FlowRun, process: ProcessIdentity, cancellations: Any) -> None:
+    async def _cancel_if_asked(self, run: FlowRun, process: ProcessIdentity, cancellations: Any) -> Settled | None:
         if run.state_type is not StateType.CANCELLING or run.id in self._cancelling:
-            return
+            return None
         self._cancelling.add(run.id)
         if cancellations is None:
             await self._cancel(run.id, process)
         else:
             cancellations.start_soon(self._cancel, run.id, process)
+        return Settled(run.id, run.name, "is being cancelled")
 
     async def _cancel(self, flow_run_id: UUID, process: ProcessIdentity) -> None:
         try:
@@ -207,6 +209,8 @@ class Reaper:
         """
         record = self.records.read(flow_run_id)
         if record is not None:
+            if record.process.is_alive():
+                return None  # it was started twice, and the second one has given way to this one
             kill_leftovers(record.process)
             remove_folder(self.records, flow_run_id)
             if record.final is not None and record.is_reported:
@@ -284,8 +288,6 @@ async def end_group(process: ProcessIdentity, grace_seconds: float) -> None:
 
 def remove_folder(records: RunRecords, flow_run_id: object) -> None:
     """Remove the temporary folder of a run whose process has ended."""
-    import shutil
-
     shutil.rmtree(records.work_dir(flow_run_id), ignore_errors=True)
 
 

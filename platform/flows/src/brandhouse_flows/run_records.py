@@ -46,8 +46,10 @@ class RunRecord:
         return {**asdict(self), "process": str(self.process)}
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self | None:
+    def from_document(cls, document: Any) -> Self | None:
         """Read plain values; None if they are not of this form."""
+        if not isinstance(document, dict):
+            return None
         process = ProcessIdentity.parse(str(document.get("process")))
         try:
             final = FinalState(**document["final"]) if document["final"] else None

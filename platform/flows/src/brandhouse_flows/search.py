@@ -266,7 +266,7 @@ def _splitter(model: ModelConfig, rows: TrainingRows) -> Any:
     match model.split.kind:
         case "time":
             return TimeSeriesSplit(folds)
-        case "grouped":
+        case "grouped" if rows.groups is not None:
             return GroupKFold(min(folds, len(np.unique(rows.groups))))
         case _ if model.task is Task.REGRESSION:
             return KFold(folds, shuffle=True, random_state=model.split.seed)

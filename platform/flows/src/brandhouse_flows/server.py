@@ -102,7 +102,7 @@ class PrefectServer:
             self._process = self._start_process()
             found["prefect"] = str(ProcessIdentity.of(self._process.pid))
             write_whole(self._folder / "processes.json", json.dumps(found))
-            self._wait_until_healthy()
+            self._wait_until_healthy(self._process)
         except BaseException:
             self.stop()
             raise
@@ -130,7 +130,7 @@ class PrefectServer:
     def restart_process(self) -> None:
         """Start the server's process again after it ended; the database stays."""
         self._process = self._start_process()
-        self._wait_until_healthy()
+        self._wait_until_healthy(self._process)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -179,7 +179,8 @@ class PrefectServer:
 
     def _start_process(self) -> ManagedProcess:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self.port)]
-        process = ManagedProcess("Prefect server", command, self._process_environment(), self.log_file, signal.SIGTERM)
+        # Asked to stop while its database stops as well, it would wait for the database for ever; being killed does it no harm.
+        process = ManagedProcess(command, self._process_environment(), self.log_file, signal.SIGTERM, orphan_signal=signal.SIGKILL)
         process.start()
         return process
 
@@ -190,15 +191,14 @@ class PrefectServer:
             variables["PREFECT_API_DATABASE_CONNECTION_URL"] = self._postgres.url("asyncpg")
         return variables
 
-    def _wait_until_healthy(self) -> None:
-        assert self._process is not None
+    def _wait_until_healthy(self, process: ManagedProcess) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.is_alive:
+        while time.monotonic() < deadline and process.is_alive:
             if is_healthy(self.port):
                 return
             time.sleep(POLL_SECONDS)
-        what = f"did not answer within {START_SECONDS:.0f} s" if self._process.is_alive else "ended while starting"
-        raise RetryableError(f"the Prefect server {what}; the end of {self.log_file}:\n{self._process.last_lines()}")
+        what = f"did not answer within {START_SECONDS:.0f} s" if process.is_alive else "ended while starting"
+        raise RetryableError(f"the Prefect server {what}; the end of {self.log_file}:\n{process.last_lines()}")
 
 
 def is_healthy(port: int) -> bool:

@@ -153,11 +153,11 @@ class SymbolicColumn(Refusing):
     floordiv, mod, pow = __floordiv__, __mod__, __pow__
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
-    def __iand__(self, other: Any) -> Self:
+    def __iand__(self, other: Any) -> Self:  # type: ignore[misc]  # in place, as pandas does
         self.node = logic("and", self.node, operand(other))
         return self
 
-    def __ior__(self, other: Any) -> Self:
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc]  # in place, as pandas does
         self.node = logic("or", self.node, operand(other))
         return self
 
@@ -261,20 +261,6 @@ class SymbolicColumn(Refusing):
         rounded = Node("round", Kind.NUMBER, (scaled,), can_be_nan=self.node.can_be_nan, can_be_inf=scaled.can_be_inf)
         return SymbolicColumn(arithmetic("div", rounded, number(10.0**decimals)) if decimals else rounded)
 
-    @property
-    def str(self) -> "TextAccessor":
-        """Operations on texts."""
-        if self.node.kind is not Kind.TEXT:
-            raise NotTraceableError(f".str of {self.node.kind} values")
-        return TextAccessor(self.node)
-
-    @property
-    def dt(self) -> "DateAccessor":
-        """Parts of dates and spans."""
-        if self.node.kind not in (Kind.DATE, Kind.DURATION):
-            raise NotTraceableError(f".dt of {self.node.kind} values")
-        return DateAccessor(self.node)
-
     def __getitem__(self, key: Any) -> NoReturn:
         self._refuse("single rows")
 
@@ -292,6 +278,20 @@ class SymbolicColumn(Refusing):
         if function.__name__ not in FUNCTIONS:
             raise NotTraceableError(f"np.{function.__name__}")
         return FUNCTIONS[function.__name__](*args, **kwargs)
+
+    @property
+    def str(self) -> "TextAccessor":
+        """Operations on texts."""
+        if self.node.kind is not Kind.TEXT:
+            raise NotTraceableError(f".str of {self.node.kind} values")
+        return TextAccessor(self.node)
+
+    @property
+    def dt(self) -> "DateAccessor":
+        """Parts of dates and spans."""
+        if self.node.kind not in (Kind.DATE, Kind.DURATION):
+            raise NotTraceableError(f".dt of {self.node.kind} values")
+        return DateAccessor(self.node)
 
 
 class TextAccessor(Refusing):

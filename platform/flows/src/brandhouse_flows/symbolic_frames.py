@@ -45,9 +45,10 @@ class SymbolicFrame(SymbolicTable):
         self._columns = dict(columns)
 
     @property
-    def columns(self) -> pd.Index:
+    def columns(self) -> "pd.Index[Any]":
         """The columns' names, as in pandas."""
-        return pd.Index(list(self._columns))
+        names: pd.Index[Any] = pd.Index(list(self._columns))
+        return names
 
     @columns.setter
     def columns(self, names: Any) -> None:
@@ -155,7 +156,8 @@ class SymbolicFrame(SymbolicTable):
 
     def filter(self, items: Any = None, like: Any = None, regex: Any = None) -> "SymbolicFrame":
         """Some columns, by their names."""
-        return self[list(pd.DataFrame(columns=list(self._columns)).filter(items=items, like=like, regex=regex).columns)]  # type: ignore[no-any-return]
+        names = pd.DataFrame(columns=list(self._columns)).filter(items=items, like=like, regex=regex).columns
+        return SymbolicFrame({name: self[name] for name in names})
 
     def join(self, other: Any) -> "SymbolicFrame":
         """The columns of two frames of the same rows."""

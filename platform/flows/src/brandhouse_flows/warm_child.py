@@ -106,7 +106,7 @@ def main(descriptor: int, preloaded: Iterable[str]) -> int:
         else:
             return 0
     # Only the forked process comes here, with the parent's files closed.
-    _leave(_exit_code(request))
+    return _leave(_exit_code(request))
 
 
 def _preload(names: Iterable[str]) -> None:
@@ -114,7 +114,7 @@ def _preload(names: Iterable[str]) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:  # an entry point: a run that needs the module will fail and say so, the others need not
-            print(f"not preloaded: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.stderr.write(f"not preloaded: {name}: {type(error).__name__}: {error}\n")
     _prepare_prefect()
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise touch, and so copy, every shared page
@@ -139,7 +139,7 @@ def _settings() -> dict[str, Any]:
     from prefect.settings.models.root import Settings
 
     # Leaving the heartbeat's thread takes up to a second at the end of every run; our reaper watches the process itself.
-    ours = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: CLIENT_RETRIES}
+    ours: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_CLIENT_MAX_RETRIES: CLIENT_RETRIES}
     return {"profile": get_settings_context().profile, "settings": Settings().copy_with_update(updates=ours)}
 
 
@@ -225,7 +225,7 @@ def execute(request: ForkRequest) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"flow run {request.flow_run_id} is already being executed on this machine; not started again", file=sys.stderr)
+            sys.stderr.write(f"flow run {request.flow_run_id} is already being executed on this machine; not started again\n")
             return 1
         records.write(RunRecord(request.flow_run_id, ProcessIdentity.of(os.getpid()), time.time()))
         has_own_settings = _prefect_variables(request.environment) != _prefect_variables(os.environ)
@@ -312,7 +312,7 @@ def _execute_recorded(flow: "Flow[..., Any]", flow_run: "FlowRun", records: RunR
     from brandhouse_flows.recording import recorded_engines
 
     # Watching whether somebody suspends the run from outside costs a connection and up to half a second a run.
-    flow_engine.observe_flow_run_suspension = _observe_nothing  # type: ignore[attr-defined]
+    flow_engine.observe_flow_run_suspension = _observe_nothing  # type: ignore[attr-defined, assignment]
     flow_engine.FlowRunEngine, flow_engine.AsyncFlowRunEngine = recorded_engines(records, identity)  # type: ignore[misc]
     _drive_run_flow_result(flow, flow_engine.run_flow(flow, flow_run=flow_run))
 

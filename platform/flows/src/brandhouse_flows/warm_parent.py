@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -23,14 +24,32 @@ START_SECONDS = 120.0
 SINGLE_THREAD_VARIABLES = {
     # OpenBLAS starts its threads when it is loaded; with as many runs as cores, one thread a run is also the fastest.
     "OPENBLAS_NUM_THREADS": "1",
+    # Gradient boosting's threads wait actively for each other: two such runs on two cores take five times as long.
+    "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "Agg",
 }
 """With these, importing what is preloaded starts no thread. A fork of a process with threads may hang."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """A started warm parent."""
+
+    socket: socket.socket
+    lines: IO[bytes]
+
+    def answer(self) -> dict[str, int]:
+        """What it says; empty if it has gone."""
+        return json.loads(self.lines.readline() or b"{}")  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self.lines.close()
+        self.socket.close()
+
+
 class WarmParent:
-    """One warm parent. Not for concurrent use: the caller asks for one process at a time."""
+    """One warm parent, started when it is first needed."""
 
     def __init__(self, environment: Mapping[str, str], is_lean: bool = False) -> None:
         """Prepare, without starting it.
@@ -41,8 +60,7 @@ class WarmParent:
         """
         self._arguments = ["lean"] if is_lean else []
         self._environment = {**SINGLE_THREAD_VARIABLES, **environment}
-        self._socket: socket.socket | None = None
-        self._lines: IO[bytes] | None = None
+        self._connection: _Connection | None = None
         self._code_stamp = ""
         self._lock = anyio.Lock()
 
@@ -62,55 +80,53 @@ class WarmParent:
             RetryableError: If it cannot be started.
         """
         async with self._lock:
-            await anyio.to_thread.run_sync(self._ensure_started)
+            await anyio.to_thread.run_sync(self._started)
 
     def close(self) -> None:
         """Let it go. It stays until its last run has ended, to note how it did."""
-        if self._lines is not None:
-            self._lines.close()
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = self._lines = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _fork(self, request: ForkRequest) -> ProcessIdentity:
         for _ in range(2):  # the second time with a new parent, should the first have been killed
-            self._ensure_started()
+            connection = self._started()
             with suppress(OSError, ValueError, KeyError):
-                assert self._socket is not None
-                self._socket.sendall(request.as_line())
-                return ProcessIdentity.of(self._answer()["pid"])
+                connection.socket.sendall(request.as_line())
+                return ProcessIdentity.of(connection.answer()["pid"])
             self.close()
         raise RetryableError("the warm parent of the worker ends as soon as it is asked; see the worker's log")
 
-    def _ensure_started(self) -> None:
+    def _started(self) -> _Connection:
         stamp = _code_stamp()
-        if self._socket is not None and stamp in (self._code_stamp, ""):
-            return
-        self.close()
-        self._start()
-        self._code_stamp = stamp
+        if self._connection is None or stamp not in (self._code_stamp, ""):
+            self.close()
+            self._connection = self._start()
+            self._code_stamp = stamp
+        return self._connection
 
-    def _start(self) -> None:
+    def _start(self) -> _Connection:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "brandhouse_flows.warm_child", str(theirs.fileno()), *self._arguments]
             subprocess.Popen(
-                command, env=self._environment, cwd="/", stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True
+                command,
+                env=self._environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
             )
         ours.settimeout(START_SECONDS)
-        self._socket, self._lines = ours, ours.makefile("rb")
+        connection = _Connection(ours, ours.makefile("rb"))
         try:
-            threads = self._answer()["threads"]
+            threads = connection.answer()["threads"]
         except (OSError, ValueError, KeyError) as error:
-            self.close()
+            connection.close()
             raise RetryableError("the warm parent of the worker did not start; see the worker's log") from error
         if threads != 1:
-            print(f"warning: a preloaded module starts {threads - 1} thread(s); runs forked from it may hang", file=sys.stderr)
-
-    def _answer(self) -> dict[str, int]:
-        assert self._lines is not None
-        answer: dict[str, int] = json.loads(self._lines.readline() or b"null") or {}
-        return answer
+            sys.stderr.write(f"warning: a preloaded module starts {threads - 1} thread(s); runs forked from it may hang\n")
+        return connection
 
 
 def _code_stamp() -> str:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -104,12 +105,12 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         """Warm up, then start looking after the pool's runs."""
         outlast_outages(LONGEST_WAIT_SECONDS)
         hide_from_siblings()
-        self.settings = self.settings or load_settings()
+        self._home, self._brands_dir = _folders(self.settings or load_settings())
         self._prefetch_seconds = 0.0  # a run that is due later, a retry above all, must not start before
         self._secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
         self._supervised: set[UUID] = set()
         self._next_poll = 0.0
-        self.records = RunRecords(self.settings.home)
+        self.records = RunRecords(self._home)
         self.records.prune()
         # Prefect's settings as they are now: a profile or a command line may have set what the environment does not.
         self._shared_environment = {**shared_environment(os.environ), **self.job_configuration._base_environment()}
@@ -117,8 +118,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         await self._warm_parent.warm_up()
         await super().setup()
         self.reaper = Reaper(self.client, self.records, [self._work_pool_name], self.policy, self._is_supervised)
-        assert self._runs_task_group is not None
-        self._runs_task_group.start_soon(self.reaper.watch, self.sweep_seconds)
+        if self._runs_task_group is not None:
+            self._runs_task_group.start_soon(self.reaper.watch, self.sweep_seconds)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the runs and say truly how they ended."""
@@ -160,20 +161,21 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         except anyio.get_cancelled_exc_class():
             # Nothing was started, so the next worker may simply take the run.
             with anyio.move_on_after(STOP_GRACE_SECONDS, shield=True), contextlib.suppress(httpx.HTTPError):
-                await self.client.set_flow_run_state(flow_run.id, Scheduled(message="The worker was stopped before it started the run."), force=True)
+                await self.client.set_flow_run_state(
+                    flow_run.id, Scheduled(message="The worker was stopped before it started the run."), force=True
+                )
             raise
 
     def _request(self, flow_run: "FlowRun", configuration: WarmJobConfiguration) -> ForkRequest:
-        assert self.settings is not None
         environment = {**self._shared_environment, **{name: value for name, value in configuration.env.items() if value is not None}}
         brand = flow_run.parameters.get("brand")
         if isinstance(brand, str):
-            known = [folder.name for folder in brand_folders(self.settings.brands_dir)]
+            known = [folder.name for folder in brand_folders(self._brands_dir)]
             environment |= secrets_of(brand, known, self._secrets)
         deployment = configuration._related_objects.get("deployment")
         if deployment is not None and is_module_path(deployment.entrypoint):
             environment["PREFECT__FLOW_ENTRYPOINT"] = deployment.entrypoint
-        return ForkRequest(str(flow_run.id), str(self.settings.home), environment)
+        return ForkRequest(str(flow_run.id), str(self._home), environment)
 
     async def _watch(self, flow_run: "FlowRun", process: ProcessIdentity) -> None:
         try:
@@ -194,10 +196,14 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             self._logger.warning("the server is away (%r); the end of run %s is reported later", error, flow_run_id)
 
 
+def _folders(settings: Settings) -> tuple[Path, Path]:
+    return settings.home, settings.brands_dir
+
+
 def is_module_path(entrypoint: str | None) -> bool:
     """Whether an entry point names a module (`package.module:flow`) and not a file."""
     module, colon, flow = (entrypoint or "").partition(":")
-    return bool(colon) and flow.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    return bool(colon) and flow.isidentifier() and not module.endswith(".py") and all(part.isidentifier() for part in module.split("."))
 
 
 def worker_name(pool: str) -> str:

@@ -42,7 +42,7 @@ async def _repeat(work: Any, every_seconds: float) -> None:
 
 
 def _say_ready(worker: WarmWorker, ready: int | None) -> None:
-    print(f"worker {worker.name} is ready", flush=True)
+    sys.stderr.write(f"worker {worker.name} is ready\n")
     if ready is not None:
         os.write(ready, b"ready\n")
         os.close(ready)
@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--retry-delay-seconds", type=float, default=ReaperPolicy().retry_delay_seconds)
     parser.add_argument("--cancel-grace-seconds", type=float, default=ReaperPolicy().cancel_grace_seconds)
     parser.add_argument("--unstarted-seconds", type=float, default=ReaperPolicy().unstarted_seconds)
-    parser.add_argument("--lean", action="store_true", help="preload no numeric library: starts in a second, for pools that run no training")
+    parser.add_argument(
+        "--lean", action="store_true", help="preload no numeric library: starts in a second, for pools that run no training"
+    )
     parser.add_argument("--ready-fd", type=int, default=None, help="descriptor that is told when runs are accepted")
     options = parser.parse_args(arguments)
     settings = load_settings()

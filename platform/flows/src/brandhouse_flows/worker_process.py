@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -54,7 +53,7 @@ class WorkerProcess:
         """Start it and return at once; `wait_until_ready` says when it accepts runs."""
         self._ready, told = os.pipe()
         command = [*self._command, "--ready-fd", str(told)]
-        self._process = ManagedProcess("worker", command, self._environment, self._log_file, signal.SIGTERM)
+        self._process = ManagedProcess(command, self._environment, self._log_file, signal.SIGTERM)
         try:
             self._process.start(pass_fds=[told])
         finally:
@@ -67,13 +66,11 @@ class WorkerProcess:
         Raises:
             RetryableError: If it does not within two minutes, or ended; holds the end of its log.
         """
-        assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
-        readable, _, _ = select.select([self._ready], [], [], max(deadline - time.monotonic(), 0))
+        readable, _, _ = select.select([self._ready], [], [], START_SECONDS)
         answer = os.read(self._ready, 16) if readable else b""
         os.close(self._ready)
         if not answer:
-            lines = self._process.last_lines()
+            lines = self._process.last_lines() if self._process else "it was not launched"
             self.stop()
             raise RetryableError(f"the worker did not become ready; the end of {self._log_file}:\n{lines}")
         return self

@@ -18,22 +18,18 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from brandhouse_serving.bodies import check_headers, parse_json, read_body
-from brandhouse_serving.brand_directory import BrandDirectory
 from brandhouse_serving.failures import VersionFailedError
 from brandhouse_serving.feedback import LabelStore, check_label
-from brandhouse_serving.keys import KeyRing, Scope, permit
-from brandhouse_serving.lane import Parts, PredictLane
-from brandhouse_serving.loading import LoadedVersion, VersionLoader
-from brandhouse_serving.metrics import Metrics
-from brandhouse_serving.prediction_log import JsonLinesPredictionLog
+from brandhouse_serving.keys import Scope, permit
+from brandhouse_serving.lane import PredictLane
+from brandhouse_serving.loading import LoadedVersion
+from brandhouse_serving.parts import Parts, build_parts
 from brandhouse_serving.problems import Headers, build_body, build_problem
-from brandhouse_serving.replies import Answerer, UnavailableError
-from brandhouse_serving.router import Route, Router
+from brandhouse_serving.replies import UnavailableError
+from brandhouse_serving.router import Route
 from brandhouse_serving.schemas import build_openapi, error_responses, row_schema
-from brandhouse_serving.silo_pool import SiloPool
-from brandhouse_shared.artifacts import Manifest, load_artifact_store
-from brandhouse_shared.errors import BrandhouseError, ContractViolationError, UnknownModelError
-from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.artifacts import Manifest
+from brandhouse_shared.errors import BrandhouseError, ContractViolationError
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
@@ -59,20 +55,8 @@ def create_app(settings: Settings, brands: Collection[str] | None = None) -> Pre
         UnknownBrandError: If a named brand does not exist.
         LedgerVersionError: If the ledger is of another release.
     """
-    directory = BrandDirectory(settings.brands_dir, brands)
-    directory.check()
-    ledger = open_ledger(settings.ledger_url.get_secret_value())
-    silos = SiloPool(settings.home, settings.silo_memory_mib)
-    loader = VersionLoader(load_artifact_store(settings), silos)
-    parts = Parts(
-        router=Router(ledger, directory, loader),
-        answerer=Answerer(ledger, loader),
-        keys=KeyRing(ledger),
-        directory=directory,
-        log=JsonLinesPredictionLog(settings.home),
-        metrics=Metrics(),
-    )
-    app = FastAPI(title="Brandhouse", description=DESCRIPTION, version="1", openapi_url=None, lifespan=_lifespan(parts, silos))
+    parts = build_parts(settings, brands)
+    app = FastAPI(title="Brandhouse", description=DESCRIPTION, version="1", openapi_url=None, lifespan=_lifespan(parts))
     _add_error_handlers(app)
     _add_health(app, parts, settings)
     _add_brand_routes(app, parts, LabelStore(settings.home, parts.log))
@@ -80,7 +64,7 @@ def create_app(settings: Settings, brands: Collection[str] | None = None) -> Pre
     return PredictLane(app, parts)
 
 
-def _lifespan(parts: Parts, silos: SiloPool) -> Any:
+def _lifespan(parts: Parts) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(parts.keys.refresh)
@@ -91,7 +75,7 @@ def _lifespan(parts: Parts, silos: SiloPool) -> Any:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(asyncio.to_thread(parts.log.close), asyncio.to_thread(silos.stop), parts.answerer.settle())
+        await parts.close()
 
     return lifespan
 
@@ -161,7 +145,7 @@ def _add_brand_routes(app: FastAPI, parts: Parts, labels: LabelStore) -> None:
     async def feedback(brand: str, model: str, request: Request) -> dict[str, str]:
         permit(_authenticate(parts, request), brand, Scope.FEEDBACK)
         key = ModelKey(brand, model)
-        route = _find_route(parts, key)
+        route = parts.find_route(key)
         check_headers(dict(request.headers.raw))
         document = parse_json(await read_body(request.receive))
         prediction_id, label = _feedback_fields(document)
@@ -218,13 +202,6 @@ def _model_names(parts: Parts, brand: str) -> list[str]:
 def _routes_of(parts: Parts, brand: str) -> list[Route]:
     keys = [ModelKey(brand, name) for name in _model_names(parts, brand)]
     return [parts.router.table[key] for key in keys if key in parts.router.table]
-
-
-def _find_route(parts: Parts, key: ModelKey) -> Route:
-    route = parts.router.table.get(key)
-    if route is None:
-        raise UnknownModelError(key.brand, key.model, _model_names(parts, key.brand))
-    return route
 
 
 async def _loaded(route: Route) -> tuple[Route, LoadedVersion] | None:
