@@ -82,7 +82,8 @@ def build_features(rows):
 
 
 def build_estimator(n_estimators=60):
-    town = ColumnTransformer([("town", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["town"])], remainder="passthrough")
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    town = ColumnTransformer([("town", encoder, ["town"])], remainder="passthrough")
     return make_pipeline(town, GradientBoostingRegressor(n_estimators=n_estimators, random_state=0))
 '''
 VILLA_CODE = '''"""Whether a holiday home is sold this season."""
@@ -98,7 +99,8 @@ def build_features(rows):
 
 
 def build_estimator(n_estimators=40):
-    region = ColumnTransformer([("region", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["region"])], remainder="passthrough")
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    region = ColumnTransformer([("region", encoder, ["region"])], remainder="passthrough")
     return make_pipeline(region, GradientBoostingClassifier(n_estimators=n_estimators, random_state=0))
 '''
 CASA = ModelKey("casa", "price")

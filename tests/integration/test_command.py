@@ -246,25 +246,32 @@ def test_reader_that_stops_reading_is_no_error(trained: Any) -> None:
 HEAVY = ("pandas", "numpy", "prefect", "rich", "sqlalchemy", "sklearn", "bentoml", "dvc", "asyncio")
 
 
+IMPORTED = """
+import sys
+from brandhouse_console.main import main
+sys.argv = {arguments!r}
+try:
+    main()
+except SystemExit as end:
+    print([name for name in {names!r} if name in sys.modules], end.code, file=sys.stderr)
+"""
+
+
+def imported(line: str, names: tuple[str, ...], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command line; standard error then lists those of the packages that were imported, and the exit status."""
+    script = IMPORTED.format(arguments=["brandhouse", *line.split()], names=names)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+
+
 @pytest.mark.parametrize("line", ["--help", "train --help", "keys --help"])
 def test_help_imports_nothing_heavy(line: str) -> None:
-    script = (
-        "import sys\nfrom brandhouse_console.main import main\n"
-        f"sys.argv = ['brandhouse', *{line.split()!r}]\n"
-        f"try:\n    main()\nexcept SystemExit as end:\n    print([name for name in {HEAVY!r} if name in sys.modules], end.code, file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = imported(line, HEAVY, dict(os.environ))
     assert done.stderr == "[] 0\n"
     assert "Usage: brandhouse" in done.stdout
 
 
 def test_status_does_without_pandas_prefect_and_sqlalchemy(trained: Any) -> None:
-    script = (
-        "import sys\nfrom brandhouse_console.main import main\nsys.argv = ['brandhouse', 'status', '--json']\n"
-        "try:\n    main()\nexcept SystemExit:\n    print([name for name in ('pandas', 'prefect', 'sqlalchemy', 'sklearn') if name in sys.modules], file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=trained.environment)
-    assert done.stderr == "[]\n"
+    assert imported("status --json", ("pandas", "prefect", "sqlalchemy", "sklearn", "rich"), trained.environment).stderr == "[] 0\n"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,13 @@ CASA = ModelKey("casa", "price")
 VILLA = ModelKey("villa", "sold")
 TOML = "brands/casa/brand.toml"
 CODE = "brands/casa/src/brand_casa/price.py"
-SLOW = "import pathlib, time\n\n\ndef build_features(rows):\n    pathlib.Path(__file__).with_name('started').touch()\n    time.sleep({seconds})\n"
+SLOW = """import pathlib, time
+
+
+def build_features(rows):
+    pathlib.Path(__file__).with_name('started').touch()
+    time.sleep({seconds})
+"""
 
 
 def assert_nothing_registered(workspace: Any, key: ModelKey = CASA, outcome: str | None = "failed") -> None:
@@ -43,7 +49,7 @@ def assert_nothing_registered(workspace: Any, key: ModelKey = CASA, outcome: str
 # -- brand code --------------------------------------------------------------------------------------------------------
 
 BROKEN_FEATURES = {
-    "rows.assign(rank=rows['area'].rank())": "gives a row other values alone than among others \\(rank\\); serving answers single rows, so put",
+    "rows.assign(rank=rows['area'].rank())": "other values alone than among others \\(rank\\); serving answers single rows, so put",
     "rows.assign(share=rows['area'] / rows['area'].mean())": "other values alone than among others \\(share\\)",
     "rows.assign(few=__import__('pandas').qcut(rows['area'], 4, labels=False))": "(?s)build_features raised ValueError: .*single row",
     "rows['areas']": "build_features raised KeyError: 'areas'",
@@ -90,7 +96,7 @@ def test_classifier_without_probabilities_is_refused_with_the_way_out(workspace:
     code = "brands/villa/src/brand_villa/sold.py"
     workspace.edit(code, "GradientBoostingClassifier(n_estimators=n_estimators, random_state=0)", "LinearSVC()")
     workspace.edit(code, "from sklearn.ensemble import GradientBoostingClassifier", "from sklearn.svm import LinearSVC")
-    with pytest.raises(EntrypointError, match="has no predict_proba; wrap it in sklearn.calibration.CalibratedClassifierCV"):
+    with pytest.raises(EntrypointError, match=r"has no predict_proba; wrap it in sklearn.calibration.CalibratedClassifierCV"):
         workspace.train(VILLA)
     assert_nothing_registered(workspace, VILLA)
 
@@ -167,7 +173,7 @@ def test_damaged_source_is_refused_and_what_was_there_stays(workspace: Any, cont
     (workspace.root / "sources/homes.csv").write_bytes(content)
     with pytest.raises(SnapshotMismatchError, match="its pointer names"):
         workspace.train()
-    with pytest.raises(DatasetError, match="no row|is not utf-8"):
+    with pytest.raises(DatasetError, match=r"no row|is not utf-8"):
         ingest(workspace.settings, workspace.brand("casa"), workspace.ledger, call_step, accept_new=True)
     assert (workspace.root / "brands/casa/data/homes.csv.dvc").read_text() == pointer, "a file without rows never becomes the new snapshot"
     assert len(workspace.ledger.versions(CASA)) == 1
@@ -176,7 +182,7 @@ def test_damaged_source_is_refused_and_what_was_there_stays(workspace: Any, cont
 def test_changed_source_is_refused_until_it_is_accepted(workspace: Any, make_tables: Any) -> None:
     workspace.train()
     workspace.write_table("casa", "homes", make_tables.casa(410), pointer=False)
-    with pytest.raises(SnapshotMismatchError, match="its pointer names .*--accept-new"):
+    with pytest.raises(SnapshotMismatchError, match=r"its pointer names .*--accept-new"):
         workspace.train()
     (ingested,) = ingest(workspace.settings, workspace.brand("casa"), workspace.ledger, call_step, accept_new=True)
     assert (ingested.snapshot.changed, ingested.rows) == (True, {"price": 410})

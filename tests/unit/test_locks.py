@@ -17,9 +17,9 @@ CASA, VILLA = ModelKey("casa", "price"), ModelKey("villa", "sold")
 
 def test_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     with training_lock(tmp_path, CASA, "run-1"):
-        with pytest.raises(AlreadyRunningError, match=f"casa/price: a training is already running \\(process {os.getpid()}, run run-1\\)"):
-            with training_lock(tmp_path, CASA, "run-2"):
-                pytest.fail("the lock was given twice")
+        holder = rf"casa/price: a training is already running \(process {os.getpid()}, run run-1\)"
+        with pytest.raises(AlreadyRunningError, match=holder), training_lock(tmp_path, CASA, "run-2"):
+            pytest.fail("the lock was given twice")
         with training_lock(tmp_path, VILLA, "run-3") as abandoned:
             assert abandoned is None, "another model has a lock of its own"
 

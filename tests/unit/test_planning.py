@@ -59,7 +59,7 @@ def test_what_is_not_declared_is_an_error(workspace: Any) -> None:
 
 def test_workspace_without_a_lock_is_refused(workspace: Any) -> None:
     (workspace.root / "requirements.lock").unlink()
-    with pytest.raises(BrandhouseError, match="a version records the lock it was trained with. Run `make lock`"):
+    with pytest.raises(BrandhouseError, match=r"a version records the lock it was trained with\. Run `make lock`"):
         plan(workspace)
 
 

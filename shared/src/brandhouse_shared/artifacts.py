@@ -136,3 +136,9 @@ def load_artifact_store(settings: Settings) -> ArtifactStore:
     module, _, name = settings.artifact_store.partition(":")
     store: Any = getattr(importlib.import_module(module), name)
     return cast(ArtifactStore, store(settings.home))
+
+
+def preload_artifact_store(settings: Settings) -> None:
+    """Import what saving needs, if the store's module has an `import_engine`; for a process that forks many runs."""
+    module = importlib.import_module(settings.artifact_store.partition(":")[0])
+    getattr(module, "import_engine", lambda: None)()

@@ -12,8 +12,7 @@ def publish_outcome(plan: Plan, outcome: Outcome) -> None:
     """Create the artifacts of one training. Keys are `<brand>-<model>-<what>`, so each has a history of its own."""
     prefix = f"{plan.key.brand}-{plan.key.model}".replace("_", "-")
     if outcome.kind == "unchanged":
-        create_markdown_artifact(key=f"{prefix}-card", markdown=f"# {plan.key}\n\n{outcome.detail}", description=outcome.detail)
-        return
+        return  # the run's message says whose inputs they are, and the card of that version stays the newest
     create_markdown_artifact(key=f"{prefix}-card", markdown=outcome.card, description=outcome.detail)
     gates = [_gate_row(gate) for gate in outcome.gates]
     create_table_artifact(key=f"{prefix}-gates", table=gates, description=f"Gates of {outcome.version}")
@@ -22,7 +21,7 @@ def publish_outcome(plan: Plan, outcome: Outcome) -> None:
         create_table_artifact(key=f"{prefix}-slices", table=slices, description=f"Slices of {outcome.version}")
     if outcome.card_path is not None:
         text = "card with all plots (on the machine that trained)"
-        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text=text)
+        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text=text, description=text)
 
 
 def _gate_row(gate: Any) -> dict[str, Any]:

@@ -19,13 +19,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from brandhouse_flows.processes import ProcessIdentity, hide_from_siblings
 from brandhouse_flows.run_records import FinalState, RunRecord, RunRecords
+from brandhouse_shared.artifacts import preload_artifact_store
+from brandhouse_shared.settings import load_settings
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -110,9 +113,12 @@ def main(descriptor: int, preloaded: Iterable[str]) -> int:
 
 
 def _preload(names: Iterable[str]) -> None:
-    for name in names:
+    imports: dict[str, Callable[[], Any]] = {name: partial(importlib.import_module, name) for name in names}
+    if names is PRELOADED:
+        imports["the artifact store"] = lambda: preload_artifact_store(load_settings())
+    for name, load in imports.items():
         try:
-            importlib.import_module(name)
+            load()
         except Exception as error:  # an entry point: a run that needs the module will fail and say so, the others need not
             sys.stderr.write(f"not preloaded: {name}: {type(error).__name__}: {error}\n")
     _prepare_prefect()

@@ -114,11 +114,8 @@ class BentoArtifactStore:
 
     def _bentoml(self, brand: str) -> tuple[Any, Any]:
         # BENTOML_HOME is read once a process; a store per brand in one process needs the store's own class.
-        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
-        import bentoml.models
-        from bentoml._internal.models import ModelStore
-
-        return bentoml, ModelStore(self._models_dir(brand))
+        bentoml, model_store = import_engine()
+        return bentoml, model_store(self._models_dir(brand))
 
     def _models_dir(self, brand: str) -> Path:
         return self._home / brand / "models"
@@ -153,6 +150,15 @@ def _stamps(folder: Path) -> tuple[FileStamp, ...]:
             status = path.stat()
             stamps.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns, status.st_ino))
     return tuple(stamps)
+
+
+def import_engine() -> tuple[Any, Any]:
+    """Import BentoML and return it with its store's class. A process that forks many runs calls this beforehand."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
+    import bentoml.models
+    from bentoml._internal.models import ModelStore
+
+    return bentoml, ModelStore
 
 
 def _flush_to_disk(folder: Path) -> None:
