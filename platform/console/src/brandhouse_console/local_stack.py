@@ -106,7 +106,7 @@ class LocalStack:
         }
 
 
-def up(*, host: str, port: int, prefect_port: int) -> None:
+def up(*, host: str, port: int, prefect_port: int | None) -> None:
     """Keep everything running until Ctrl-C or SIGTERM; a part that dies is started again."""
     import asyncio
 
@@ -119,7 +119,7 @@ def up(*, host: str, port: int, prefect_port: int) -> None:
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)
     stop_on_sigterm()
-    with LocalStack(settings, brands, host=host, port=port, prefect_port=prefect_port) as stack:
+    with LocalStack(settings, brands, host=host, port=port, prefect_port=prefect_port or settings.prefect_port) as stack:
         require_free_port(host, port)
         print("starting the Prefect server", file=sys.stderr)
         stack.start_server()

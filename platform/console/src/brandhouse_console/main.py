@@ -196,7 +196,7 @@ def status(as_json: AsJson = False) -> None:
 def up(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    prefect_port: Annotated[int | None, typer.Option(help="Port of the Prefect server. Default: BRANDHOUSE_PREFECT_PORT or 4200.")] = None,
 ) -> None:
     """Keep everything running on this machine until Ctrl-C: Prefect, worker, gateway."""
     from brandhouse_console import local_stack

@@ -1,6 +1,10 @@
 """All models at a glance, from the brand files and one query on the ledger."""
 
+import sqlite3
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from brandhouse_console.output import print_json, print_table
@@ -63,8 +67,21 @@ def _print_documents(documents: list[dict[str, Any]]) -> None:
 
 
 def upgrade_ledger() -> None:
-    """Bring the ledger's schema to this release."""
+    """Bring the ledger's schema to this release; a SQLite ledger is copied aside first."""
     from brandhouse_shared.ledger import upgrade_ledger as upgrade
 
-    upgrade(load_settings().ledger_url.get_secret_value())
-    print("the ledger is up to date")
+    url = load_settings().ledger_url.get_secret_value()
+    copy = copy_aside(url)
+    before = upgrade(url)
+    print(f"the ledger is up to date; it was at {before or 'nothing: a new one was made'}" + (f"; a copy is in {copy}" if copy else ""))
+
+
+def copy_aside(url: str) -> Path | None:
+    """Copy a SQLite ledger beside itself, consistently even while it is written; None if there is no such file."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or not path.is_file():
+        return None
+    copy = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy

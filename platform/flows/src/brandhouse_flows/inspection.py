@@ -72,7 +72,12 @@ def _packaging_problems(brand: Brand) -> Iterator[Problem]:
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]
     except FileNotFoundError:
-        yield Problem(brand.name, "pyproject.toml", "does not exist", "copy it from templates/brand; it lists the brand's dependencies")
+        yield Problem(
+            brand.name,
+            "pyproject.toml",
+            "does not exist",
+            "it holds a [project] table with the brand's name, version and dependencies; docs/brands.md shows one",
+        )
         return
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         yield Problem(brand.name, "pyproject.toml", f"cannot be read: {error}", "it needs a [project] table with a name")
