@@ -233,3 +233,14 @@ def test_credentials_come_from_the_brands_own_variables_only() -> None:
     with pytest.raises(DatasetError, match="set BRANDHOUSE_SECRET_BIKES_AWS_ACCESS_KEY_ID") as caught:
         remote_credentials("bikes", "s3://shelf/bikes", environment)
     assert "boats-secret" not in str(caught.value), "no secret in a message"
+
+
+def test_a_source_that_was_emptied_is_refused_and_not_made_up_for_by_the_old_snapshot(
+    settings: Settings, make_brand: MakeBrand, tmp_path: Path
+) -> None:
+    project = DataProject(make_brand("boats"), settings)
+    project.import_source("sales")
+    (tmp_path / "boats.csv").write_bytes(b"")
+
+    with pytest.raises(DatasetError, match="empty"):
+        project.import_source("sales")

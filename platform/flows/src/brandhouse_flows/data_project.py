@@ -172,7 +172,8 @@ class DataProject:
         try:
             return find_source(self._brand, dataset), True
         except DatasetError:
-            if not isinstance(declared.source, FileSource) or expected is None:
+            # A file that is here and cannot be used is an error; only one that lives elsewhere is made up for.
+            if not isinstance(declared.source, FileSource) or expected is None or (self._brand.folder / declared.source.path).exists():
                 raise
             try:
                 return self._cached(dataset, expected.hash_md5), False
