@@ -51,9 +51,8 @@ def main() -> int:
         settings = Settings(root=root, home=root / "home", ledger_url=SecretStr("sqlite://"))
         with PrefectServer(settings, options.port, options.database):
             report(settings, options.port, options.runs)
-            print(
-                f"{options.database}: {(settings.home / 'logs' / 'prefect-server.log').read_text().count('database is locked')} times locked"
-            )
+            locked = (settings.home / "logs" / "prefect-server.log").read_text().count("database is locked")
+            print(f"{options.database}: the server said 'database is locked' {locked} times")
     return 0
 
 
