@@ -16,7 +16,7 @@ def build_features(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"body": rows["text"].str.split(HEADER_END, n=1).str[-1].str.lower()})
 
 
-def build_estimator(C: float = 10.0, max_features: int = 5_000) -> Pipeline:
+def build_estimator(C: float = 10.0, max_features: int = 3_000) -> Pipeline:
     """Return a logistic regression on word weights; `C` is the inverse strength of its regularisation."""
     words = TfidfVectorizer(lowercase=False, token_pattern=WORD, stop_words=["rec", "autos", "sci"], max_features=max_features)
     return make_pipeline(make_column_transformer((words, "body")), LogisticRegression(C=C, max_iter=500))

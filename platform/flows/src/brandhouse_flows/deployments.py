@@ -39,6 +39,9 @@ RUNS_PER_BRAND = 2
 """At once, so that an ingest need not wait for a long training."""
 
 FOLLOW_SECONDS = 0.3
+"""Between two looks at a followed run; at several runs we look less often, for the server has to tell about all of them."""
+
+LONGEST_FOLLOW_SECONDS = 1.0
 
 FIXED_PARAMETERS = ("brand", "model")
 """What a deployment is for; a run may not change it."""
@@ -328,7 +331,7 @@ async def run_deployments(
             if change.is_final:
                 del started[run.id]
         if started:
-            await anyio.sleep(FOLLOW_SECONDS)
+            await anyio.sleep(min(FOLLOW_SECONDS * len(started), LONGEST_FOLLOW_SECONDS))
 
 
 async def _deployment_ids(client: PrefectClient, names: Sequence[str]) -> dict[str, UUID]:

@@ -29,7 +29,7 @@ from brandhouse_shared.ledger.records import Version
 from brandhouse_shared.metrics import Task
 
 PRODUCTION = "production"
-IMPORTANCE_SECONDS = 0.4
+IMPORTANCE_SECONDS = 0.2
 """For the card only, so it is kept short."""
 
 Floats = npt.NDArray[np.float64]

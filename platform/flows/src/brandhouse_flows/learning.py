@@ -18,10 +18,10 @@ from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.locks import training_lock
 from brandhouse_flows.material import prepare_material, take_snapshot
 from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
-from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, promote_if_allowed, register
+from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, store_and_register
 from brandhouse_flows.resuming import find_finished
 from brandhouse_flows.steps import Step
-from brandhouse_shared.artifacts import ArtifactStore
+from brandhouse_shared.artifacts import CARD_HTML_FILE, ArtifactStore
 from brandhouse_shared.brands import load_brand_module
 from brandhouse_shared.config import Risk
 from brandhouse_shared.errors import BrandhouseError
@@ -137,11 +137,9 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
     evaluation = step("evaluate", evaluate, plan, material, fitted, production, store)
     with TemporaryDirectory(prefix="brandhouse-package-") as folder:
         judged = step("package, gates, card", package_and_judge, Path(folder), plan, snapshot, material, fitted, evaluation, code)
-        digest = step("store", store.save, plan.key, Path(folder), {"fingerprint": fingerprint})
-    record = build_record(plan, snapshot, material, fitted, evaluation, judged, digest)
-    version = step("register", register, ledger, store, record)
+        record = build_record(plan, snapshot, material, fitted, evaluation, judged)
+        version, stage = step("store, register, promote", store_and_register, plan, ledger, store, Path(folder), record)
     passed = gates_passed(judged.gates)
-    stage = step("promote", promote_if_allowed, plan, ledger, version, passed)
     zero = None
     if not passed and production is None:
         zero = step("model zero", deploy_model_zero, plan, ledger, store, snapshot, material, fitted, evaluation, code)
@@ -153,7 +151,7 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         slices=[item.as_document() for item in evaluation.slices],
         model_zero=zero,
         card=judged.card.markdown,
-        card_path=store.find(plan.key, digest) / "card.html",
+        card_path=store.find(plan.key, ledger.find_version(version).record.artifact_digest) / CARD_HTML_FILE,
         detail=_say(plan, evaluation, version, stage, judged.gates, zero),
         seconds=time.monotonic() - started,
         learning_seconds=fitted.seconds,

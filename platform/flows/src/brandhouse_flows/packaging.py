@@ -31,8 +31,8 @@ from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.features import build_model_input
 from brandhouse_shared.metrics import Task
 
-TIMED_SECONDS = 0.5
-TIMED_ROWS = 200
+TIMED_SECONDS = 0.2
+TIMED_ROWS = 100
 
 
 class PackagingError(BrandhouseError):
@@ -275,8 +275,8 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def _median_row_ms(predictor: Predictor, manifest: Manifest, rows: pd.DataFrame) -> float:
-    """Score single rows for at most half a second, the first one not counted."""
-    singles = [manifest.contract.columns_of(rows.iloc[[index]]) for index in range(min(len(rows), 50))]
+    """Score single rows for at most a fifth of a second, the first one not counted."""
+    singles = [manifest.contract.columns_of(rows.iloc[[index]]) for index in range(min(len(rows), 20))]
     predictor.predict(singles[0])
     taken: list[float] = []
     end = time.perf_counter() + TIMED_SECONDS

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from brandhouse_flows.learning import Outcome
 from brandhouse_flows.planning import Plan
@@ -13,15 +13,13 @@ def publish_outcome(plan: Plan, outcome: Outcome) -> None:
     prefix = f"{plan.key.brand}-{plan.key.model}".replace("_", "-")
     if outcome.kind == "unchanged":
         return  # the run's message says whose inputs they are, and the card of that version stays the newest
-    create_markdown_artifact(key=f"{prefix}-card", markdown=outcome.card, description=outcome.detail)
+    card = outcome.card + (f"\n\nAll plots: {outcome.card_path} on the machine that trained.\n" if outcome.card_path else "")
+    create_markdown_artifact(key=f"{prefix}-card", markdown=card, description=outcome.detail)
     gates = [_gate_row(gate) for gate in outcome.gates]
     create_table_artifact(key=f"{prefix}-gates", table=gates, description=f"Gates of {outcome.version}")
     if outcome.slices:
         slices = [_rounded(row) for row in outcome.slices]
         create_table_artifact(key=f"{prefix}-slices", table=slices, description=f"Slices of {outcome.version}")
-    if outcome.card_path is not None:
-        text = "card with all plots (on the machine that trained)"
-        create_link_artifact(key=f"{prefix}-files", link=outcome.card_path.as_uri(), link_text=text, description=text)
 
 
 def _gate_row(gate: Any) -> dict[str, Any]:

@@ -133,9 +133,9 @@ def constant_answer(material: Material) -> tuple[float, ...]:
 
 
 def build_record(
-    plan: Plan, snapshot: Snapshot, material: Material, fitted: Fitted, evaluation: Evaluation, judged: Judged, digest: str
+    plan: Plan, snapshot: Snapshot, material: Material, fitted: Fitted, evaluation: Evaluation, judged: Judged
 ) -> dict[str, Any]:
-    """Collect the lineage of one version; the ledger refuses it if a field is missing."""
+    """Collect the lineage of one version, all but its artifact's digest; the ledger refuses it if a field is missing."""
     report = evaluation.report
     differences = report.differences
     production = differences.get(PRODUCTION)
@@ -143,7 +143,6 @@ def build_record(
         "key": plan.key,
         "kind": "candidate",
         "fingerprint": plan.fingerprint(snapshot.hash_md5),
-        "artifact_digest": digest,
         "runtime": judged.packaged.manifest.runtime,
         "task": plan.model.task,
         "target": plan.model.target,
@@ -176,6 +175,16 @@ def build_record(
         "trained_seconds": fitted.seconds,
         "created_at": datetime.now(UTC),
     }
+
+
+def store_and_register(plan: Plan, ledger: Ledger, store: ArtifactStore, folder: Path, record: dict[str, Any]) -> tuple[VersionKey, Stage]:
+    """Store the artifact, register the version, and promote it if the template may; return its key and stage.
+
+    May be repeated after a passing fault: equal content is one artifact, and an equal record one version.
+    """
+    digest = store.save(plan.key, folder, {"fingerprint": record["fingerprint"]})
+    version = register(ledger, store, record | {"artifact_digest": digest})
+    return version, promote_if_allowed(plan, ledger, version, record["gates_passed"])
 
 
 def register(ledger: Ledger, store: ArtifactStore, record: dict[str, Any]) -> VersionKey:
@@ -221,7 +230,8 @@ def deploy_model_zero(
     with TemporaryDirectory(prefix="brandhouse-zero-") as folder:
         judged = _package_baseline(Path(folder), plan, material, fitted.baselines[name], name, code)
         digest = store.save(plan.key, Path(folder), {"kind": "baseline"})
-    record = build_record(plan, snapshot, material, fitted, evaluation, Judged(judged, [], Card("", "")), digest) | {
+    record = build_record(plan, snapshot, material, fitted, evaluation, Judged(judged, [], Card("", ""))) | {
+        "artifact_digest": digest,
         "kind": "baseline",
         "fingerprint": BASELINE_PREFIX + plan.fingerprint(snapshot.hash_md5),
         "score": score,

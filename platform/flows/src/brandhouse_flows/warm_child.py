@@ -54,6 +54,7 @@ PRELOADED = (
     "optuna",
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
+    "PIL.PngImagePlugin",
     "skops.io",
     "brandhouse_flows.training",
     "brandhouse_flows.ingesting",

@@ -40,7 +40,11 @@ POLL_SHARE = 0.25
 
 LONGEST_POLL_SECONDS = 2.0
 
-SWEEP_SECONDS = 1.0
+IDLE_AFTER_SECONDS = 15.0
+IDLE_POLL_SECONDS = 1.0
+"""Who has had nothing to do for a while asks less often: asking costs the server more than the worker."""
+
+SWEEP_SECONDS = 2.0
 STOP_GRACE_SECONDS = 3.0
 WATCH_SECONDS = 0.03
 LONGEST_WAIT_SECONDS = 2.0
@@ -110,6 +114,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self._secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
         self._supervised: set[UUID] = set()
         self._next_poll = 0.0
+        self._busy_at = time.monotonic()
         self.records = RunRecords(self._home)
         self.records.prune()
         # Prefect's settings as they are now: a profile or a command line may have set what the environment does not.
@@ -129,12 +134,16 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         self._warm_parent.close()
 
     async def get_and_submit_flow_runs(self) -> list["FlowRun"]:
-        """Ask for runs, less often where the answer takes long."""
+        """Ask for runs: not while all places are taken, and less often while idle or where the answer takes long."""
         now = time.monotonic()
-        if now < self._next_poll:
+        if now < self._next_poll or (self._limiter is not None and self._limiter.available_tokens < 1):
             return []
         submitted = await super().get_and_submit_flow_runs()
-        self._next_poll = now + min((time.monotonic() - now) / POLL_SHARE, LONGEST_POLL_SECONDS)
+        if submitted:
+            self._busy_at = now
+        pause = min((time.monotonic() - now) / POLL_SHARE, LONGEST_POLL_SECONDS)
+        is_idle = not self._supervised and now - self._busy_at > IDLE_AFTER_SECONDS
+        self._next_poll = now + max(pause, IDLE_POLL_SECONDS if is_idle else 0.0)
         return submitted
 
     async def _propose_submitting_state(self, flow_run: "FlowRun") -> None:
@@ -159,6 +168,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             await self._watch(flow_run, process)
         finally:
             self._supervised.discard(flow_run.id)
+            self._busy_at, self._next_poll = time.monotonic(), 0.0
         return WarmWorkerResult(status_code=0, identifier=str(process))
 
     async def _fork(self, flow_run: "FlowRun", configuration: WarmJobConfiguration) -> ProcessIdentity:
