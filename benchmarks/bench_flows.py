@@ -62,9 +62,10 @@ def run_part(script: str, *arguments: str) -> str:
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout, flush=True)
-    if done.returncode:
+    if done.returncode and "sqlite" not in arguments:
         raise SystemExit(f"{script} failed:\n{done.stderr[-3000:]}")
-    return done.stdout.strip()
+    # On SQLite a failure is a finding: it is what we measure it for.
+    return done.stdout.strip() or f"did not end: {done.stderr.strip().splitlines()[-1][:300]}"
 
 
 def build_report(sections: list[tuple[str, str]]) -> str:

@@ -14,14 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench_scale import write_workspace
 from pydantic import SecretStr
 
-from bench_scale import write_workspace
 from brandhouse_console.local_stack import find_port
 from brandhouse_flows.server import PrefectServer
 from brandhouse_shared.brands import discover_brands
 from brandhouse_shared.settings import Settings
-
 
 PEER = "Prefect's client"
 

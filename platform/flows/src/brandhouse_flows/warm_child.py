@@ -36,7 +36,17 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.flows import Flow
 
-ENGINE = ("prefect.flow_engine", "prefect.deployments", "prefect.artifacts", "prefect.tasks", "brandhouse_flows.connection")
+ENGINE = (
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.deployments",
+    "prefect.artifacts",
+    "prefect.tasks",
+    "prefect.concurrency.services",
+    "prefect.utilities.visualization",
+    "brandhouse_flows.connection",
+    "brandhouse_flows.recording",
+)
 PRELOADED = (
     *ENGINE,
     "pandas",
@@ -55,6 +65,8 @@ PRELOADED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
     "PIL.PngImagePlugin",
+    "sqlalchemy.dialects.sqlite",
+    "brandhouse_shared.ledger.ledger",
     "skops.io",
     "brandhouse_flows.training",
     "brandhouse_flows.ingesting",

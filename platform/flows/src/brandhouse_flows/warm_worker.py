@@ -143,7 +143,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             self._busy_at = now
         pause = min((time.monotonic() - now) / POLL_SHARE, LONGEST_POLL_SECONDS)
         is_idle = not self._supervised and now - self._busy_at > IDLE_AFTER_SECONDS
-        self._next_poll = now + max(pause, IDLE_POLL_SECONDS if is_idle else 0.0)
+        self._next_poll = now + max(pause, IDLE_POLL_SECONDS if is_idle else self.poll_seconds)
         return submitted
 
     async def _propose_submitting_state(self, flow_run: "FlowRun") -> None:

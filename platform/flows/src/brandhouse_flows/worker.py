@@ -19,12 +19,15 @@ from brandhouse_flows.reaper import ReaperPolicy
 from brandhouse_flows.warm_worker import POLL_SECONDS, SWEEP_SECONDS, WarmWorker
 from brandhouse_shared.settings import load_settings
 
+TICK_SECONDS = 0.05
+"""Between two looks whether it is time to ask for runs; a place that gets free is filled at once."""
+
 
 async def serve(worker: WarmWorker, ready: int | None) -> None:
     """Execute runs until SIGTERM or SIGINT. Goes on through any outage of the server."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with worker, anyio.create_task_group() as loops:
-            loops.start_soon(_repeat, worker.get_and_submit_flow_runs, worker.poll_seconds)
+            loops.start_soon(_repeat, worker.get_and_submit_flow_runs, TICK_SECONDS)
             loops.start_soon(_repeat, worker._sync_and_initialize, float(worker.heartbeat_interval_seconds))
             _say_ready(worker, ready)
             async for _ in signals:
