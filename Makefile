@@ -22,6 +22,7 @@ help: ## list the targets
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q $(addsuffix /src,$(MEMBERS))
 	@touch $@
 
 .PHONY: setup

@@ -35,8 +35,8 @@ def main() -> None:
     for title, script, arguments in PARTS:
         print(f"== {title}", flush=True)
         sections.append((title, run_part(script, *arguments)))
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(build_report(sections), encoding="utf-8")
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(build_report(sections), encoding="utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
 
 

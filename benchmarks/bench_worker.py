@@ -147,7 +147,11 @@ def stock_worker(settings: Settings, port: int) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # it does not end where SIGINT was inherited as ignored
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -60,14 +60,15 @@ def demo(*, port: int | None, prefect_port: int | None, keep: bool, as_json: boo
     stack = LocalStack(settings, brands, host=HOST, port=find_port(port, 8080), prefect_port=find_port(prefect_port, settings.prefect_port))
     with stack:
         say(f"{len(brands)} brands; starting the Prefect server, {len(stack.limits)} worker(s) and the gateway")
+        # All at once: each spends its first seconds importing, and the server's start is the longest of them.
         stack.start_workers()
+        stack.start_gateway()
         stack.start_server()
         say(f"Prefect  {stack.server.url}")
         say(f"deployments: {str(asyncio.run(register_all(settings, brands))).splitlines()[-1]}")
         keys = [key for brand in brands for key in brand.model_keys]
         results = asyncio.run(run_trainings(settings, keys, force=False, watch=say.watch(len(keys))))
         failed = [result["detail"] for result in results if result["outcome"] == "failed"]
-        stack.start_gateway()
         _approve_high_risk(settings, brands, ledger, say)
         stack.wait_for_gateway()
         shown = asyncio.run(_ask_all(stack, settings, brands, ledger, results))
@@ -83,7 +84,7 @@ def demo(*, port: int | None, prefect_port: int | None, keep: bool, as_json: boo
 
 
 class _Narrator:
-    """Says what is going on, on standard error; with a bar for the runs on a terminal."""
+    """Says what is going on, on standard error; with a bar for the runs."""
 
     def __init__(self, *, silent: bool) -> None:
         self._silent = silent
@@ -101,7 +102,8 @@ class _Narrator:
             nonlocal done
             if change.is_final:
                 done += 1
-                self(f"{done:2d}/{total} {change.seconds:5.1f} s  {change.state:12s} {change.message[:150]}")
+                bar = "█" * done + "░" * (total - done)
+                self(f"{bar} {done}/{total}  {change.seconds:5.1f} s  {change.state:11s} {change.message[:150]}")
 
         return changed
 
