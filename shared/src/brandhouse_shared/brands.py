@@ -8,12 +8,12 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import tomli
 from pydantic import ValidationError
 
 from brandhouse_shared.config import BrandConfig, ModelConfig
@@ -108,10 +108,10 @@ def read_brand(folder: Path) -> Brand:
         raw = (folder / "brand.toml").read_bytes()
         if len(raw) > MAX_BRAND_TOML_BYTES:
             raise BrandConfigError(name, [f"brand.toml has {len(raw)} bytes; allowed: {MAX_BRAND_TOML_BYTES}"])
-        document = tomllib.loads(raw.decode("utf-8"))
+        document = tomli.loads(raw.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BrandConfigError(name, [f"brand.toml cannot be read: {error}"]) from error
-    except tomllib.TOMLDecodeError as error:
+    except tomli.TOMLDecodeError as error:
         raise BrandConfigError(name, [f"brand.toml is no valid TOML: {error}"]) from error
     problems = list(_name_problems(name, document.get("name")))
     try:
