@@ -167,4 +167,4 @@ def test_two_folders_of_one_brand_name_do_not_mix(tmp_path: Path) -> None:
     make_brand(tmp_path / "a", "casa", code=CODE + "MARK = 'a'\n")
     make_brand(tmp_path / "b", "casa", code=CODE + "MARK = 'bb'\n")
     for side, mark in (("a", "a"), ("b", "bb"), ("a", "a")):
-        assert load_brand_module(find_brand(tmp_path / side, "casa"), "brand_casa.price").MARK == mark  # type: ignore[attr-defined]
+        assert mark == load_brand_module(find_brand(tmp_path / side, "casa"), "brand_casa.price").MARK  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ def refusal(row: Any) -> str:
 def test_a_good_row_becomes_canonical_values() -> None:
     columns = contract().parse_rows([GOOD])
     assert columns == {
-        "km": [12.5], "doors": [4.0], "metallic": [1.0], ODD_NAME: ["Diesel"], "zip": ["10"], "note": ["nice"], "sold": [datetime(2025, 12, 24)],
+        "km": [12.5], "doors": [4.0], "metallic": [1.0], ODD_NAME: ["Diesel"], "zip": ["10"], "note": ["nice"], "sold": [datetime(2025, 12, 24)],  # noqa: E501
     }  # fmt: skip
 
 
