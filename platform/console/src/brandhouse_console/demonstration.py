@@ -60,10 +60,10 @@ def demo(*, port: int | None, prefect_port: int | None, keep: bool, as_json: boo
     stack = LocalStack(settings, brands, host=HOST, port=find_port(port, 8080), prefect_port=find_port(prefect_port, settings.prefect_port))
     with stack:
         say(f"{len(brands)} brands; starting the Prefect server, {len(stack.limits)} worker(s) and the gateway")
-        # All at once: each spends its first seconds importing, and the server's start is the longest of them.
+        # The server's start takes longest: the workers warm up beside it, and the gateway beside the runs.
         stack.start_workers()
-        stack.start_gateway()
         stack.start_server()
+        stack.start_gateway()
         say(f"Prefect  {stack.server.url}")
         say(f"deployments: {str(asyncio.run(register_all(settings, brands))).splitlines()[-1]}")
         keys = [key for brand in brands for key in brand.model_keys]

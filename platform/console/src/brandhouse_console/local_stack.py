@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -22,8 +23,7 @@ from brandhouse_shared.errors import BrandhouseError, RetryableError
 from brandhouse_shared.settings import Settings
 
 GATEWAY_START_SECONDS = 60.0
-WORKER_STOP_SECONDS = 8.0
-GATEWAY_STOP_SECONDS = 8.0
+STOP_SECONDS = 8.0
 
 
 class LocalStack:
@@ -59,12 +59,12 @@ class LocalStack:
         """Start one worker a pool. They warm up by themselves; runs wait for them."""
         for pool, limit in self.limits.items():
             command = [sys.executable, "-m", "brandhouse_flows.worker", "--pool", pool, "--limit", str(limit)]
-            self._start(f"worker {pool}", command, {**os.environ, **self._environment()}, f"{pool}.log", WORKER_STOP_SECONDS)
+            self._start(f"worker {pool}", command, {**os.environ, **self._environment()}, f"{pool}.log")
 
     def start_gateway(self) -> None:
         """Start the gateway; `wait_for_gateway` says when it answers."""
         command = [sys.executable, "-m", "brandhouse_serving.main", "--host", self.host, "--port", str(self.port)]
-        self._start("gateway", command, {**os.environ, **self._environment()}, "gateway.log", GATEWAY_STOP_SECONDS)
+        self._start("gateway", command, {**os.environ, **self._environment()}, "gateway.log")
 
     def wait_for_gateway(self) -> None:
         """Return when the gateway answers.
@@ -90,13 +90,16 @@ class LocalStack:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # Workers and gateway end side by side, while the server that they report to is still there.
+        with ThreadPoolExecutor() as threads:
+            for _ in threads.map(lambda process: process.stop(STOP_SECONDS), self._processes.values()):
+                pass
         self._parts.close()
 
-    def _start(self, name: str, command: list[str], environment: dict[str, str], log: str, stop_seconds: float) -> None:
+    def _start(self, name: str, command: list[str], environment: dict[str, str], log: str) -> None:
         process = ManagedProcess(command, environment, self.settings.home / "logs" / log, signal.SIGTERM)
         process.start()
         self._processes[name] = process
-        self._parts.callback(process.stop, stop_seconds)
 
     def _environment(self) -> dict[str, str]:
         return {
