@@ -134,13 +134,13 @@ def test_a_data_file_outside_data_is_refused(tmp_path: Path) -> None:
     ("code", "said"),
     [
         ("raise RuntimeError('boom')\n", "importing brand_casa.price failed: RuntimeError: boom"),
-        ("import brand_villa.price\n", "importing brand_casa.price failed: ModuleNotFoundError: No module named 'brand_villa'"),
+        ("import brand_palazzo.price\n", "importing brand_casa.price failed: ModuleNotFoundError: No module named 'brand_palazzo'"),
         ("def build_features(rows):\n    return rows\n", "lacks build_estimator; a model's module defines both"),
     ],
 )
 def test_brand_code_that_cannot_be_used_is_said(tmp_path: Path, code: str, said: str) -> None:
     make_brand(tmp_path, "casa", code=code)
-    make_brand(tmp_path, "villa")
+    make_brand(tmp_path, "palazzo")  # a name no other test loads: a loaded package would be found in sys.modules
     brand = find_brand(tmp_path, "casa")
     with pytest.raises(EntrypointError, match=said.replace("(", r"\(")):
         load_brand_module(brand, "brand_casa.price")

@@ -4,9 +4,21 @@ Nothing heavy is imported here: `--help` and completion answer in a fraction of 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from brandhouse_console import authoring_commands, data_commands
+from brandhouse_console.arguments import (
+    AsJson,
+    BrandArgument,
+    BrandArguments,
+    Host,
+    ModelArgument,
+    PromotedStage,
+    Reason,
+    TargetArguments,
+)
 
 app = typer.Typer(
     name="brandhouse",
@@ -19,6 +31,8 @@ keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API ke
 ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The ledger's schema.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+authoring_commands.add_to(app)
+data_commands.add_to(app)
 
 
 class Scope(StrEnum):
@@ -28,35 +42,6 @@ class Scope(StrEnum):
     FEEDBACK = "feedback"
     READ = "read"
     ADMIN = "admin"
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """Offer BRAND/MODEL for the shell's completion, from the brand files alone."""
-    from brandhouse_console.targets import known_models
-
-    return [key for key in known_models() if key.startswith(incomplete)]
-
-
-def complete_brand(incomplete: str) -> list[str]:
-    """Offer brand names for the shell's completion, from the folders alone."""
-    from brandhouse_console.targets import known_brands
-
-    return [name for name in known_brands() if name.startswith(incomplete)]
-
-
-def complete_target(incomplete: str) -> list[str]:
-    """Offer brands, and their models."""
-    return complete_brand(incomplete) + complete_model(incomplete)
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-ModelArgument = Annotated[str, typer.Argument(metavar="BRAND/MODEL", autocompletion=complete_model)]
-BrandArgument = Annotated[str, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
-BrandArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
-TargetArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_target)]
-PromotedStage = Literal["shadow", "canary", "production"]
-Reason = Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")]
-Host = Annotated[str, typer.Option(help="Address to bind; the default is reachable from this machine only.")]
 
 
 @app.command()

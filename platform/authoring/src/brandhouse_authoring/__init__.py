@@ -1,0 +1,1 @@
+"""From a table to a brand folder, and the folder's life afterwards."""

@@ -1,0 +1,7 @@
+"""Commands of a brand team that begins and keeps a folder: names and options. What they do is in the module each imports."""
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the `brandhouse` command."""
