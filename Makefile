@@ -51,6 +51,8 @@ lint: setup ## format check, lint, import contracts, types, generated files
 	$(BIN)/lint-imports
 	$(BIN)/mypy -p brandhouse_shared -p brandhouse_flows -p brandhouse_serving -p brandhouse_authoring -p brandhouse_console
 	$(BIN)/python -m brandhouse_console.reference --check
+	$(BIN)/brandhouse notebook check
+	$(BIN)/brandhouse owners --check
 
 .PHONY: check
 check: lint ## what CI runs: lint, the brands, tests
@@ -62,15 +64,32 @@ format: setup ## format the code and write the generated files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m brandhouse_console.reference
+	$(BIN)/brandhouse owners --write
 
 .PHONY: lock
 lock: $(UV) ## write requirements.lock after a dependency was added; keeps all other versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev \
 	  $(foreach name,shared flows serving authoring console,--no-emit-package brandhouse-$(name)) -o requirements.lock $(PROJECTS) >/dev/null
 
+.PHONY: docs
+docs: setup ## build the docs site into .brandhouse/site; a broken link fails
+	$(BIN)/zensical build --strict --clean
+
+.PHONY: docs-serve
+docs-serve: setup ## show the docs site while you write, on 127.0.0.1:8000
+	$(BIN)/zensical serve
+
 .PHONY: bench-flows
 bench-flows: setup ## measure flows, registration and scale beside their peers; writes docs/benchmarks/flows.md
 	$(BIN)/python benchmarks/bench_flows.py
+
+.PHONY: bench-first-day
+bench-first-day: setup ## measure a brand team's first day beside its peer; writes docs/benchmarks/first-day.md
+	$(BIN)/python benchmarks/bench_first_day.py
+
+.PHONY: bench-ready
+bench-ready: setup ## measure the ready estimators on public tables beside plain baselines; writes the figures into docs/ready
+	$(BIN)/python benchmarks/bench_ready.py --write
 
 .PHONY: clean
 clean: ## remove the environment and all local state

@@ -1,4 +1,4 @@
-"""What the workspace costs with 1,000 brands: discovery, `check` of all, `status` of 1,000 models, and `--help`.
+"""What the workspace costs with 1,000 brands: discovery, `check` of all, `status` of 1,000 models, `affected`, and `--help`.
 
 Brands are generated in a temporary folder, each with code of its own; the commands are the real ones, each in a fresh
 process, so that a figure includes the start. Prints one line a figure, or JSON with `--json`.
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-LIMITS = {"discovery": 2.0, "check of all": 20.0, "status": 1.0, "--help": 0.3}
+LIMITS = {"discovery": 2.0, "check of all": 20.0, "status": 1.0, "--help": 0.3, "affected": 1.0}
 """Seconds that the platform promises for 1,000 brands on two cores; --help whatever their number."""
 
 REPEATS = 3
@@ -69,6 +69,7 @@ def build_features(rows):
 def build_estimator(**params):
     return make_pipeline(ColumnTransformer([("town", OneHotEncoder(), ["town"])], remainder="passthrough"), RandomForestRegressor(**params))
 '''
+PROJECT = '[project]\nname = "brand-{name}"\nversion = "0.1.0"\ndependencies = ["brandhouse-shared", "scikit-learn"]\n'
 POINTER = "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 1\n  hash: md5\n  path: homes.csv\n"
 
 
@@ -99,7 +100,10 @@ def write_workspace(root: Path, brands: int) -> None:
         source.mkdir(parents=True)
         (folder / "data").mkdir()
         (folder / "brand.toml").write_text(TOML.format(name=name, number=number, minute=number % 60))
-        (folder / "pyproject.toml").write_text(f'[project]\nname = "brand-{name.replace("_", "-")}"\nversion = "0.1.0"\n')
+        (folder / "pyproject.toml").write_text(PROJECT.format(name=name.replace("_", "-")))
+        (folder / "README.md").write_text(f"# Brand {number}\n")
+        (folder / "tests").mkdir()
+        (folder / "tests" / "test_price.py").write_text('"""None yet."""\n')
         (folder / "data" / "homes.csv.dvc").write_text(POINTER)
         (source / "__init__.py").write_text(f'"""Brand {number}."""\n')
         (source / "price.py").write_text(CODE.format(number=number))
@@ -119,7 +123,26 @@ def measure(root: Path, brands: int) -> dict[str, Any]:
     fill_ledger(root / "home" / "ledger.db", brands)
     seconds["status"] = _timed([command, "status", "--json"], environment, '"version": "v1"')
     seconds["--help"] = _timed([command, "--help"], environment, "Usage: brandhouse")
+    seconds["affected"] = time_affected(root, command, environment, brands)
     return {what: {"seconds": round(value, 3), "limit": LIMITS[what], "ok": value < LIMITS[what]} for what, value in seconds.items()}
+
+
+def time_affected(root: Path, command: str, environment: dict[str, str], brands: int) -> float:
+    """A change of one brand and of a shared module that every second brand imports; the first call reads all their imports."""
+    ready = root / "shared" / "src" / "brandhouse_shared" / "ready" / "prices.py"
+    ready.parent.mkdir(parents=True)
+    ready.write_text('"""Prices."""\n')
+    importing = sorted(root.glob("brands/*/src/*/price.py"))[::2]
+    for path in importing:
+        path.write_text(f"{path.read_text()}\n\nfrom brandhouse_shared.ready import prices  # noqa: E402, F401\n")
+    (root / ".gitignore").write_text("/home/\n__pycache__/\n")
+    identity = ("-c", "user.name=bench", "-c", "user.email=bench@house.example")
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*identity, "commit", "-q", "-m", "begin")):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    for path in (ready, sorted(root.glob("brands/*/src/*/price.py"))[-1]):
+        path.write_text(path.read_text() + "# changed\n")
+    touched = len(importing) + (brands % 2 == 0)
+    return _timed([command, "affected", "--base", "main"], environment, f"{touched} brand(s) touched by 2 changed file(s)")
 
 
 def _timed(command: list[str], environment: dict[str, str], expected: str, repeats: int = REPEATS) -> float:

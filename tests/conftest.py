@@ -33,6 +33,12 @@ owner = "{name}-data@house.example"
 risk = "low"
 budget_eur_month = 20
 """
+PROJECT = """
+[project]
+name = "brand-{name}"
+version = "0.1.0"
+dependencies = ["brandhouse-shared", "numpy", "pandas", "scikit-learn"]
+"""
 CASA_MODEL = """
 [datasets.homes]
 file = "data/homes.csv"
@@ -130,7 +136,10 @@ class Workspace:
         source.mkdir(parents=True)
         folder = self.root / "brands" / name
         (folder / "brand.toml").write_text(HEADER.format(name=name, title=title) + models)
-        (folder / "pyproject.toml").write_text(f'[project]\nname = "brand-{name}"\nversion = "0.1.0"\n')
+        (folder / "pyproject.toml").write_text(PROJECT.format(name=name))
+        (folder / "README.md").write_text(f"# {title}\n")
+        (folder / "tests").mkdir()
+        (folder / "tests" / f"test_{name}.py").write_text(f"def test_{name}() -> None:\n    assert True\n")
         (source / "__init__.py").write_text(f'"""{title}."""\n')
         for module, text in code.items():
             (source / f"{module}.py").write_text(text)

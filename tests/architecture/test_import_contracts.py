@@ -30,7 +30,28 @@ PLANTED = {
     ),
     "a module of shared is in no layer": ("shared/src/brandhouse_shared/stray.py", "VALUE = 1", "Shared is layered"),
     "shared knows an engine": ("shared/src/brandhouse_shared/artifacts.py", "import prefect", "Shared knows no engine"),
+    "shared learns outside of ready": (
+        "shared/src/brandhouse_shared/artifacts.py",
+        "import sklearn.linear_model",
+        "Shared knows no engine",
+    ),
+    "shared uses a ready estimator": (
+        "shared/src/brandhouse_shared/artifacts.py",
+        "import brandhouse_shared.ready.prices",
+        "Shared is layered",
+    ),
+    "serving uses a ready feature": (
+        "platform/serving/src/brandhouse_serving/prediction_ids.py",
+        "import brandhouse_shared.ready.times",
+        "Only brand code and authoring import ready",
+    ),
+    "flows use a ready estimator": (
+        "platform/flows/src/brandhouse_flows/locks.py",
+        "import brandhouse_shared.ready.prices",
+        "Only brand code and authoring import ready",
+    ),
     "a second module names DVC": ("platform/flows/src/brandhouse_flows/locks.py", "import dvc.repo", "Only one module names DVC"),
+    "a second module names Dask": ("platform/flows/src/brandhouse_flows/locks.py", "import distributed", "Only one module names Dask"),
     "flows know a web framework": ("platform/flows/src/brandhouse_flows/locks.py", "import fastapi", "Flows know no serving engine"),
     "serving knows the orchestrator": (
         "platform/serving/src/brandhouse_serving/prediction_ids.py",

@@ -42,11 +42,11 @@ def test_check_finds_problems_of_several_brands_and_exits_with_1(workspace: Any)
     (workspace.root / "brands/stray").mkdir()
     done = workspace.run("check")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "casa: brand.toml:18: models.price.metrc: unknown key; remove it or correct its name" in done.stdout
-    assert "villa: data/offers.csv.dvc: the pointer of dataset 'offers' does not exist" in done.stdout
-    assert "stray: brand.toml: does not exist" in done.stdout
+    assert "brands/casa/brand.toml:18:1: error: models.price.metrc: unknown key; remove it or correct its name" in done.stdout
+    assert "brands/villa/data/offers.csv.dvc: error: the pointer of dataset 'offers' does not exist" in done.stdout
+    assert "brands/stray/brand.toml: error: does not exist" in done.stdout
     problems = json.loads(workspace.run("check", "villa", "--json").stdout)
-    assert [set(problem) for problem in problems] == [{"brand", "where", "problem", "fix"}]
+    assert [(problem["rule"], problem["file"]) for problem in problems] == [("pointer-missing", "brands/villa/data/offers.csv.dvc")]
 
 
 def test_ingest_says_what_came(workspace: Any) -> None:

@@ -124,6 +124,7 @@ def _import_with_little_space(folder: str, home: str, answer: str) -> None:
     import resource
     import signal
 
+    sys.dont_write_bytecode = True  # a file of byte code, cut off at the limit, would stay and break every later import
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     settings = Settings(root=Path(folder), home=Path(home), ledger_url=SecretStr("sqlite://"))

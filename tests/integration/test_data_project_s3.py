@@ -16,6 +16,7 @@ from pydantic import SecretStr
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 
 from data_house import MakeBrand, brand_maker
+from feed_house import pull_sales
 
 from brandhouse_flows.content import hash_file
 from brandhouse_flows.data_project import DataProject
@@ -164,3 +165,48 @@ def test_a_store_that_does_not_answer_is_tried_again_later(settings: Settings, m
 
     with pytest.raises(RetryableError, match="does not answer"):
         DataProject(make_brand("bikes", more='remote = "s3://bikes/dvc"'), settings).import_source("sales")
+
+
+def test_an_object_is_a_source_and_downloaded_only_if_it_changed(
+    settings: Settings, make_brand: MakeBrand, give_keys: object, store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import s3fs
+
+    settings = Settings.model_validate({**settings.model_dump(), "ledger_url": SecretStr(f"sqlite:///{tmp_path / 'ledger.db'}")})
+    give_keys("boats", "boats")  # type: ignore[operator]
+    admin = s3fs.S3FileSystem(key="root-key", secret="root-secret", endpoint_url=store, use_listings_cache=False)
+    admin.pipe_file("boats/in/sales.csv", b"size,price\n1,10\n2,20\n")
+    brand = make_brand("boats", source='{kind = "s3", url = "s3://boats/in/sales.csv"}')
+    first = pull_sales(settings, brand)
+    assert first.rows == {"price": 2} and first.snapshot.changed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s3fs.S3FileSystem, "get_file", lambda *_, **__: pytest.fail("the object was downloaded again"))
+        assert not pull_sales(settings, brand).snapshot.changed
+    admin.pipe_file("boats/in/sales.csv", b"size,price\n1,10\n2,20\n3,30\n")
+    assert pull_sales(settings, brand).rows == {"price": 3}
+    written = b"".join(path.read_bytes() for folder in (settings.home, settings.root) for path in folder.rglob("*") if path.is_file())
+    assert b"boats-secret" not in written
+
+
+def test_an_object_that_is_missing_closed_or_too_large_is_named(
+    settings: Settings, make_brand: MakeBrand, give_keys: object, store: str, tmp_path: Path
+) -> None:
+    import s3fs
+
+    settings = Settings.model_validate({**settings.model_dump(), "ledger_url": SecretStr(f"sqlite:///{tmp_path / 'ledger.db'}")})
+    admin = s3fs.S3FileSystem(key="root-key", secret="root-secret", endpoint_url=store, use_listings_cache=False)
+    admin.pipe_file("boats/in/large.csv", b"1,1\n" * (300 << 10))
+    give_keys("bikes", "bikes")  # type: ignore[operator]
+    sources = {
+        "bikes/in/nothing.csv": "does not exist, or the brand's key may not see it",
+        "boats/in/large.csv": "the brand's key may not read s3://boats/in/large.csv",
+    }
+    for number, (key, message) in enumerate(sources.items()):
+        name = f"bikes{number}"
+        give_keys(name, "bikes")  # type: ignore[operator]
+        with pytest.raises(DatasetError, match=message):
+            pull_sales(settings, make_brand(name, source=f'{{kind = "s3", url = "s3://{key}"}}'))
+    give_keys("boats", "boats")  # type: ignore[operator]
+    with pytest.raises(DatasetError, match="allowed: max_mib = 1"):
+        pull_sales(settings, make_brand("boats", source='{kind = "s3", url = "s3://boats/in/large.csv", max_mib = 1}'))

@@ -223,9 +223,9 @@ def test_files_that_may_not_grow_end_a_training_with_one_message(workspace: Any,
         f"signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "sys.argv = ['brandhouse', 'train', 'casa/price']; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=workspace.environment, timeout=120
-    )
+    # -B: byte code of the platform, cut off at the limit, would stay and break every later import.
+    command = [sys.executable, "-B", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=workspace.environment, timeout=120)
     assert done.returncode == 1, done.stderr
     assert "no space left on the device that holds" in done.stderr or "SQLITE_IOERR" in done.stderr
     assert "Traceback" not in done.stderr

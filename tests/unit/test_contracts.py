@@ -138,3 +138,48 @@ def test_fields_of_any_name_keep_their_own_name(row: dict[str, float]) -> None:
     frame = Contract(fields).frame_of(Contract(fields).parse_rows([row]))
     assert list(frame.columns) == list(row)
     assert frame.iloc[0].to_numpy(dtype=np.float64).tolist() == list(row.values())
+
+
+OPEN = Contract({"fuel": InputField(type=FieldType.CATEGORY, values=("Petrol", "Diesel"), others=True, max_length=8), "zone": InputField(type=FieldType.CATEGORY, values=(1, 2), others=True, nullable=True)})  # noqa: E501  # fmt: skip
+
+
+def test_an_open_category_takes_what_is_not_listed() -> None:
+    assert OPEN.parse_rows([{"fuel": "LPG", "zone": 7}, {"fuel": "Diesel", "zone": "north"}, {"fuel": "Petrol", "zone": None}]) == {
+        "fuel": ["LPG", "Diesel", "Petrol"],
+        "zone": ["7", "north", ""],
+    }
+
+
+@pytest.mark.parametrize("value", [7, 1.5, True, [], "", "far too long"])
+def test_an_open_category_of_texts_takes_nothing_but_texts(value: Any) -> None:
+    with pytest.raises(ContractViolationError, match="a category, such as Petrol, Diesel"):
+        OPEN.parse_rows([{"fuel": value, "zone": 1}])
+
+
+@pytest.mark.parametrize("value", [1.5, True, 2**60])
+def test_an_open_category_of_whole_numbers_takes_no_other_number(value: Any) -> None:
+    with pytest.raises(ContractViolationError):
+        OPEN.parse_rows([{"fuel": "Petrol", "zone": value}])
+
+
+def test_an_open_category_reads_tables_and_gives_back_what_it_read() -> None:
+    frame = OPEN.parse_table(pd.DataFrame({"fuel": ["LPG", "Petrol"], "zone": ["9", None]}, dtype=object), "casa")
+    assert OPEN.instances_of(frame) == [{"fuel": "LPG", "zone": "9"}, {"fuel": "Petrol", "zone": None}]
+
+
+def test_others_without_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="others is for a category with values"):
+        InputField(type=FieldType.CATEGORY, others=True)
+
+
+@pytest.mark.parametrize(("word", "meaning"), [("ja", 1.0), ("Nee", 0.0), ("J", 1.0), (" waar ", 1.0), ("onwaar", 0.0), ("off", 0.0)])
+def test_dutch_words_mean_yes_and_no_in_tables(word: str, meaning: float) -> None:
+    frame = Contract({"garden": InputField(type=FieldType.BOOLEAN)}).parse_table(pd.DataFrame({"garden": [word]}), "casa")
+    assert frame["garden"].tolist() == [meaning]
+
+
+def test_dates_of_several_offsets_keep_their_local_time_in_tables_and_requests() -> None:
+    both = Contract({"seen": InputField(type=FieldType.DATE, format="%Y-%m-%dT%H:%M:%S%z")})
+    texts = ["2024-01-01T10:00:00+01:00", "2024-07-01T10:00:00+0200", "2024-07-01T10:00:00Z"]
+    frame = both.parse_table(pd.DataFrame({"seen": texts}, dtype=object), "casa")
+    assert both.columns_of(frame) == both.parse_rows([{"seen": text} for text in texts])

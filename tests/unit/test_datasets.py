@@ -172,3 +172,35 @@ def test_a_message_holds_no_cell(tmp_path: Path) -> None:
         read_table(declared(), written(tmp_path, "t.csv", b"a,b\nsecretvalue,2,3\n1,2\n"))
 
     assert "secretvalue" not in str(caught.value), "cells may be personal"
+
+
+def test_signs_between_thousands_are_dropped_in_numeric_columns_only(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", b"price;version;e\n1.234,50;1.234.5;E5\n12;1.2;E6\n")
+
+    table = read_table(declared(separator=";", decimal=",", thousands="."), path)
+
+    assert table["price"].tolist() == ["1234.50", "12"]
+    assert table["version"].tolist() == ["1.234.5", "1.2"], "what is no number in every row keeps its signs"
+    assert table["e"].tolist() == ["E5", "E6"]
+
+
+def test_thousands_by_comma_keep_the_decimal_point(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", b'price\n"1,234.50"\n.5\n')
+
+    assert read_table(declared(thousands=","), path)["price"].tolist() == ["1234.50", ".5"]
+
+
+def test_lines_before_the_table_are_skipped(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", b"Report, of 2024,,\n\na,b\n1,2\n")
+
+    assert read_table(declared(skip_rows=2), path).to_dict("list") == {"a": ["1"], "b": ["2"]}
+    assert read_table(declared(skip_rows=3, header=["x", "y"]), path).to_dict("list") == {"x": ["1"], "y": ["2"]}
+
+
+def test_blanks_around_cells_are_dropped_where_declared_and_names_keep_theirs(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", b"fuel ,n\n Petrol ,NA \n  ,3\n")
+
+    table = read_table(declared(strip=True), path)
+
+    assert table["fuel "].tolist() == ["Petrol", None]
+    assert table["n"].tolist() == [None, "3"], "what means no value does so without its blanks"

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from brandhouse_flows.deployments import Diff, desired_deployments, ingest_deployment, run_name, train_deployment
 from brandhouse_shared.brands import Brand
-from brandhouse_shared.config import BrandConfig
+from brandhouse_shared.config import BrandConfig, Schedule
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
@@ -49,9 +49,30 @@ def test_each_brand_gets_ingest_and_one_training_a_model() -> None:
 def test_training_carries_tags_parameters_queue_and_schedule() -> None:
     [_, train] = desired_deployments([brand_of("apple", schedule={"cron": "0 4 * * 1", "timezone": "Europe/Amsterdam"})], SETTINGS)
     assert train.entrypoint == "brandhouse_flows.training:train_model"
-    assert train.parameters == {"brand": "apple", "model": "price", "force": False}
+    assert train.parameters == {
+        "brand": "apple",
+        "model": "price",
+        "force": False,
+        "estimator": "",
+        "params": "",
+        "sample": "",
+        "dry_run": False,
+    }, "all the flow takes: the server refuses a run with others"
     assert (train.pool, train.queue, train.cron, train.timezone) == ("brandhouse-pool", "apple", "0 4 * * 1", "Europe/Amsterdam")
     assert set(train.tags) == {"brandhouse", "brand:apple", "model:price", "risk:low", "template:train"}
+
+
+def test_a_dataset_with_a_schedule_is_ingested_by_itself() -> None:
+    brand = brand_of("apple")
+    dataset = brand.config.datasets["rows"].model_copy(update={"schedule": Schedule(cron="15 * * * *")})
+    scheduled = Brand(brand.folder, brand.config.model_copy(update={"datasets": {"rows": dataset}}))
+    specs = {spec.full_name: spec for spec in desired_deployments([scheduled], SETTINGS)}
+
+    assert list(specs) == ["ingest/apple", "ingest/apple.rows", "train/apple.price"]
+    spec = specs["ingest/apple.rows"]
+    assert (spec.cron, spec.timezone) == ("15 * * * *", "Europe/Amsterdam")
+    assert spec.parameters == {"brand": "apple", "dataset": "rows", "accept_new": True}, "a brand that gets new data takes them"
+    assert specs["ingest/apple"].parameters == {"brand": "apple"} and specs["ingest/apple"].cron is None
 
 
 def test_silo_brand_has_a_pool_of_its_own() -> None:

@@ -141,6 +141,9 @@ def test_the_guide_makes_a_good_brand(tmp_path: Path) -> None:
     (package / "price.py").write_text(module)
     (folder / "data").mkdir()
     (folder / "data" / "adverts.csv.dvc").touch()
+    (folder / "README.md").write_text(f"# {name}\n")
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_price.py").touch()
     settings = Settings(root=tmp_path, home=tmp_path / "home", ledger_url=f"sqlite:///{tmp_path}/ledger.db")
     problems = inspect_folder(folder, settings)
     assert not problems, f"following docs/brands.md gives problems: {problems}"

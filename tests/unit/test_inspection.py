@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from brandhouse_flows.inspection import Problem, inspect_folder, inspect_folders, sample_rows
-from brandhouse_flows.toml_lines import find_line
-from brandhouse_shared.contracts import Contract
+from brandhouse_flows.checks.problems import Problem
+from brandhouse_flows.inspection import inspect_folder, inspect_folders
 
 TOML = "brands/casa/brand.toml"
 CODE = "brands/casa/src/brand_casa/price.py"
@@ -36,6 +35,15 @@ DECLARATIONS = {
     "broken TOML": ('risk = "low"', 'risk = "low', "is no valid TOML", 'risk = "low'),
     "unknown key": ('metric = "mae"', 'metric = "mae"\nmetrc = "mae"', "models.price.metrc: unknown key", "metrc ="),
     "unknown key of an inline table": ("min = 1, max = 12", "min = 1, mx = 12", "models.price.inputs.rooms.mx: unknown key", "rooms ="),
+    "range the wrong way round": ("min = 10, max = 400", "min = 400, max = 10", "min 400.0 is above max 10.0", "area ="),
+    "key that a source of this kind lacks": (
+        'path = "../../sources/homes.csv"',
+        'pth = "x"',
+        "datasets.homes.source.pth: unknown key",
+        "source =",
+    ),
+    "missing key": ('metric = "mae"\n', "", "models.price.metric: Field required", "[models.price]"),
+    "target among the inputs": ('target = "price"', 'target = "area"', "the target 'area' is also an input", "target ="),
     "metric of another task": ('metric = "mae"', 'metric = "f1"', "metric 'f1' does not fit a regression task", "metric ="),
     "name of another brand": ('name = "casa"', 'name = "villa"', "two brands cannot share a name", "name ="),
     "no identifier": ('name = "casa"', 'name = "Ca sa"', "is no identifier", "name ="),
@@ -52,6 +60,20 @@ def test_fault_of_the_declaration_is_found_with_its_line(workspace: Any, fault: 
     problems = [problem for problem in problems_of(workspace) if message in problem.what]
     assert problems, problems_of(workspace)
     assert problems[0].where == f"brand.toml:{line_of(workspace, TOML, marked)}"
+    assert problems[0].column and problems[0].severity == "error"
+
+
+def test_column_is_that_of_the_key_inside_an_inline_table(workspace: Any) -> None:
+    workspace.edit(TOML, "min = 1, max = 12", "min = 1, mx = 12")
+    problem = the_problem(workspace)
+    line = (workspace.root / TOML).read_text().splitlines()[problem.line - 1]
+    assert line[problem.column - 1 :].startswith("mx = 12")
+
+
+def test_quoted_name_with_dots_has_its_line(workspace: Any) -> None:
+    workspace.append("brands/villa/brand.toml", '"No. of beds" = { type = "number", mn = 1 }\n')
+    (problem,) = problems_of(workspace, "villa")
+    assert (problem.rule_id, problem.line) == ("unknown-key", line_of(workspace, "brands/villa/brand.toml", "No. of beds"))
 
 
 def test_all_faults_of_a_declaration_are_reported_at_once(workspace: Any) -> None:
@@ -128,15 +150,3 @@ def test_features_and_estimator_are_both_tried(workspace: Any) -> None:
 def test_features_that_cannot_take_a_missing_value_are_found(workspace: Any) -> None:
     workspace.edit(CODE, 'rows["garden"].fillna(0)', 'rows["garden"].astype(int)')
     assert "build_features raised IntCastingNaNError" in the_problem(workspace).what
-
-
-def test_made_up_rows_fit_the_schema(workspace: Any) -> None:
-    for name, model in (("casa", "price"), ("villa", "sold")):
-        config = workspace.brand(name).config
-        Contract(config.models[model].inputs).parse_rows(sample_rows(config, model))
-
-
-def test_line_of_a_quoted_name_with_a_dot(workspace: Any) -> None:
-    workspace.append("brands/villa/brand.toml", '"No. of beds" = { type = "number" }\n')
-    line = line_of(workspace, "brands/villa/brand.toml", "No. of beds")
-    assert find_line(workspace.root / "brands/villa", "models.sold.inputs.No. of beds.min: wrong") == f"brand.toml:{line}"

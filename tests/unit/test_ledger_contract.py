@@ -1,7 +1,6 @@
 """What every ledger does, whatever database keeps it. Here on SQLite; the integration tests run the same on PostgreSQL."""
 
 import json
-import multiprocessing
 import subprocess
 import sys
 import threading
@@ -27,9 +26,9 @@ from brandhouse_shared.errors import (
     UnknownVersionError,
 )
 from brandhouse_shared.ledger import database as database_module
-from brandhouse_shared.ledger import open_ledger, revisions, upgrade_ledger
+from brandhouse_shared.ledger import open_ledger, revisions, schema, upgrade_ledger
 from brandhouse_shared.ledger.ledger import Ledger
-from brandhouse_shared.ledger.records import DeploymentRecord, RunRecord, SnapshotRecord, StageChange, StageEvent, VersionRecord
+from brandhouse_shared.ledger.records import DeploymentRecord, RunRecord, RunResult, SnapshotRecord, StageChange, StageEvent, VersionRecord
 from brandhouse_shared.ledger.revisions import HEAD, VERSION_TABLE
 from brandhouse_shared.ledger.stages import Cause, Stage
 from brandhouse_shared.ledger.status import read_status
@@ -128,6 +127,15 @@ def stages_of(ledger: Ledger, key: ModelKey) -> dict[int, str]:
 def run_record(run_id: str, key: ModelKey = PRICE, **changes: Any) -> RunRecord:
     fixed = {"template": "train", "flow_run_url": None, "git_commit": "0123abc", "params_digest": "p", "actor": "anna", "started_at": NOON}
     return RunRecord.model_validate({"run_id": run_id, "key": key, **fixed, **changes})
+
+
+def run_result(run_id: str, key: ModelKey = PRICE, **changes: Any) -> RunResult:
+    scores = {"score": 2.0, "score_low": 1.5, "score_high": None, "baseline_score": 4.0, "production_score": None}
+    texts = {"metric": "mae", "snapshot_hash": "h1", "snapshot_dataset": "listings", "candidate_name": "default", "estimator": "Ridge"}
+    counts = {"rows_train": 300, "rows_holdout": 100, "trials": 2, "number": None, "learning_seconds": 0.5}
+    digests = {"holdout_digest": "d1", "details_digest": None, "recorded_at": NOON, "gates_passed": True}
+    documents = {"gates": [{"name": "threshold", "passed": True}], "params": {"alpha": 0.1}, "slices": []}
+    return RunResult.model_validate({"run_id": run_id, "key": key} | scores | texts | counts | digests | documents | changes)
 
 
 # Versions
@@ -468,8 +476,25 @@ def test_runs_that_cannot_be_are_refused(ledger: Ledger) -> None:
         ledger.start_run(run_record("r1", CHURN))
     with pytest.raises(LedgerError, match="there is no run 'r9' to end"):
         ledger.end_run("r9", "failed", "")
-    with pytest.raises(LedgerError, match="'done' is no outcome; allowed: registered, unchanged, gates_failed, failed, cancelled, crashed"):
+    with pytest.raises(
+        LedgerError, match="'done' is no outcome; allowed: registered, unchanged, gates_failed, rehearsed, failed, cancelled, crashed"
+    ):
         ledger.end_run("r1", "done", "")  # type: ignore[arg-type]
+
+
+def test_run_says_what_it_was_to_try_and_what_it_measured(ledger: Ledger) -> None:
+    asked = {"candidates": {"default": {"params": {"alpha": 0.1}}}, "sample": 0.2}
+    ledger.start_run(run_record("r1", kind="sample", asked=asked, code_digest="c", lock_hash="l", git_dirty=True))
+    ledger.start_run(run_record("r2", CHURN))
+    ledger.record_result(run_result("r1", score=3.0))
+    ledger.record_result(run_result("r1", production_score=float("2.5"), number=4))
+    ledger.record_result(run_result("r2", CHURN))
+    run = ledger.runs(PRICE)[0].record
+    assert (run.kind, run.asked, run.code_digest, run.lock_hash, run.git_dirty) == ("sample", asked, "c", "l", True)
+    assert ledger.runs(CHURN)[0].record == run_record("r2", CHURN), "asked for nothing"
+    assert ledger.results(PRICE) == {"r1": run_result("r1", production_score=2.5, number=4)}, "of a retried run the newest counts"
+    with pytest.raises(LedgerError, match="there is no run 'r9' to measure"):
+        ledger.record_result(run_result("r9"))
 
 
 def test_deployments_and_fallbacks_are_recorded(ledger: Ledger) -> None:
@@ -543,6 +568,7 @@ def test_key_changes_that_cannot_be_are_refused(ledger: Ledger) -> None:
 def fill_all_tables(ledger: Ledger) -> None:
     ledger.record_snapshot(snapshot())
     ledger.start_run(run_record("run-1"))
+    ledger.record_result(run_result("run-1"))
     ledger.end_run("run-1", "failed", "")
     register(ledger)
     ledger.record_deployment(DeploymentRecord(name="d", spec_hash="s", action="created", at=NOON, actor="anna"))
@@ -598,6 +624,37 @@ def test_ledger_of_an_older_release_says_how_to_upgrade(ledger: Ledger, ledger_u
     write_revision(ledger, "0000")
     with pytest.raises(LedgerVersionError, match=f"older release .revision 0000, this one needs {HEAD}.; run `brandhouse ledger upgrade`"):
         open_ledger(ledger_url)
+
+
+OLD_RUN = "INSERT INTO ledger_runs (seq, run_id, brand, model, template, git_commit, params_digest, actor, started_at) VALUES "
+OLD_END = "INSERT INTO ledger_run_ends (seq, run_id, outcome, detail, ended_at) VALUES "
+
+
+def write_ledger_of_revision_0001(ledger_url: str) -> None:
+    """Make a ledger by the first revision alone, with a run as that release wrote it."""
+    database = database_module.Database(ledger_url)
+    if database.is_sqlite:
+        database.path.parent.mkdir()
+    with database.writing() as connection:
+        schema.migrate(connection, "0001")
+        connection.execute(text(f"{OLD_RUN} (1, 'old', 'kaasplein', 'price', 'train', 'abc', 'p', 'anna', '2026-03-01T12:00:00+00:00')"))
+        connection.execute(text(f"{OLD_END} (1, 'old', 'registered', 'v1', '2026-03-01T12:01:00+00:00')"))
+
+
+def test_ledger_of_the_first_revision_is_upgraded_with_its_runs(ledger_url: str) -> None:
+    write_ledger_of_revision_0001(ledger_url)
+    with pytest.raises(LedgerVersionError, match=r"older release .revision 0001.*run `brandhouse ledger upgrade`"):
+        open_ledger(ledger_url)
+    assert upgrade_ledger(ledger_url) == "0001"
+    with open_ledger(ledger_url) as ledger:
+        (run,) = ledger.runs(PRICE)
+        assert (run.outcome, run.record) == ("registered", run_record("old", git_commit="abc")), "an old run was a full one"
+        execute(ledger, f"{OLD_RUN} (2, 'late', 'kaasplein', 'price', 'train', 'abc', 'p', 'anna', '2026-03-01T12:00:00+00:00')")
+        assert ledger.runs(PRICE)[0].record.kind == "full", "a process of the old release that is still open can go on writing"
+        ledger.record_result(run_result("old"))
+        with pytest.raises(LedgerError, match="ledger_runs is append-only"):
+            execute(ledger, "UPDATE ledger_runs SET kind = 'dry'")
+    test_new_ledger_has_exactly_the_tables_that_queries_see(open_ledger(ledger_url))
 
 
 def test_ledger_without_a_revision_is_refused(ledger: Ledger, ledger_url: str) -> None:
@@ -672,26 +729,37 @@ def test_writer_killed_in_the_middle_leaves_an_intact_ledger(ledger_url: str) ->
             register(ledger, artifact=f"after {writer}")
 
 
-def test_threads_and_forked_children_share_one_open_ledger(ledger: Ledger) -> None:
-    def write(writer: str) -> None:
-        for turn in range(5):
-            register(ledger, PRICE, f"{writer}-{turn}")
+SHARER = """
+import json, multiprocessing, sys, threading
+from brandhouse_shared.ledger import open_ledger
 
-    register(ledger, CHURN)  # a connection is open when the children are forked
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=write, args=(f"child {number}",)) for number in range(2)]
-    for child in children:
-        child.start()
-    threads = [threading.Thread(target=write, args=(f"thread {number}",)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for process in children:
-        process.join(60)
-    for thread in threads:
-        thread.join(60)
-    assert [child.exitcode for child in children] == [0, 0]
-    assert len(ledger.versions(PRICE)) == 25
-    assert_is_whole(ledger)
+url, document = sys.argv[1], json.loads(sys.argv[2])
+ledger = open_ledger(url)
+
+def write(writer):
+    for turn in range(5):
+        ledger.register_version_document({**document, "artifact_digest": f"{writer}-{turn}"})
+
+write("parent")  # a connection is open when the children are forked
+context = multiprocessing.get_context("fork")
+children = [context.Process(target=write, args=(f"child {number}",)) for number in range(2)]
+threads = [threading.Thread(target=write, args=(f"thread {number}",)) for number in range(3)]
+for part in [*children, *threads]:
+    part.start()
+for part in [*children, *threads]:
+    part.join(60)
+sys.exit(any(child.exitcode != 0 for child in children))
+"""
+
+
+def test_threads_and_forked_children_share_one_open_ledger(ledger_url: str) -> None:
+    # In a process of its own: what other libraries leave running in this one must not be forked with it.
+    command = [sys.executable, "-c", SHARER, ledger_url, json.dumps(make_document())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with open_ledger(ledger_url) as ledger:
+        assert ledger.last_seq() == 30
+        assert_is_whole(ledger)
 
 
 def test_two_promotions_at_once_leave_one_version_in_production(ledger: Ledger) -> None:

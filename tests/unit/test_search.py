@@ -1,5 +1,6 @@
 """Candidates are chosen by cross-validation on training rows alone, within the budget."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from brandhouse_flows.search import TrainingRows, build_candidate, choose_candidate, divide_into_folds, predict
+from brandhouse_flows.search import ScorerHere, TrainingRows, build_candidate, choose_candidate, divide_into_folds, predict
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.errors import DatasetError, EntrypointError
 from brandhouse_shared.metrics import Task
@@ -56,6 +57,26 @@ def test_search_is_repeatable_and_keeps_to_its_trials() -> None:
     assert len(first.trials) == 6
     assert first.params.get("depth", 1) > 2, "a stump does not follow a wave"
     assert all(isinstance(trial.params.get("depth", 1), int) for trial in first.trials)
+
+
+@pytest.mark.parametrize("at_once", [3, 100])
+def test_same_points_are_tried_whether_one_after_another_or_several_at_once(at_once: int) -> None:
+    space = {"depth": {"choices": [-1, 1, 2, 3, 5, 8]}}  # -1 cannot be fitted
+    model = declare(candidates={"line": {"params": {"kind": "line"}}, "tree": {"space": space}}, search={"trials": 25, "seconds": 600})
+    wave = rows_of(np.sin(np.linspace(0, 12, 90)))
+
+    class SeveralAtOnce(ScorerHere):
+        def score(self, attempts: Any) -> Any:
+            given.append(len(attempts))
+            return super().score(attempts)
+
+    given: list[int] = []
+    SeveralAtOnce.at_once = at_once
+    single = choose_candidate(TREES, model, wave, "casa/price")
+    several = choose_candidate(TREES, model, wave, "casa/price", lambda contest: nullcontext(SeveralAtOnce(contest)))
+    assert [(trial.params, repr(trial.score)) for trial in several.trials] == [(trial.params, repr(trial.score)) for trial in single.trials]
+    assert max(given) == min(at_once, 10), "only points that depend on no score are given at once"
+    assert given[-5:] == [1] * 5, "a point that depends on all scores before it waits for them"
 
 
 def test_search_ends_with_its_seconds() -> None:

@@ -295,3 +295,11 @@ def test_a_label_must_be_one_that_could_have_been_predicted() -> None:
     ):
         with pytest.raises(ContractViolationError, match="label: allowed: "):
             check_label(manifest(task, classes), label)
+
+
+def test_the_schema_of_an_open_category_gives_examples_and_no_closed_list() -> None:
+    texts = field_schema(InputField(type=FieldType.CATEGORY, values=("Petrol", "Diesel"), others=True))
+    codes = field_schema(InputField(type=FieldType.CATEGORY, values=(1, 2), others=True, nullable=True))
+    assert texts["examples"] == ["Petrol", "Diesel"]
+    assert "enum" not in texts
+    assert codes["type"] == ["integer", "string", "null"]

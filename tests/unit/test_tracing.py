@@ -18,7 +18,7 @@ from brandhouse_flows.compiling import IR_VERSION, ML_OPSET, OPSET
 from brandhouse_flows.expressions import Kind, NotTraceableError
 from brandhouse_flows.feature_graph import ML_DOMAIN, TENSOR_TYPES, GraphWriter, depends_on_input
 from brandhouse_flows.tracing import Feature, trace_features
-from brandhouse_shared.answering import lower_text
+from brandhouse_shared.answering import lower_text, strip_text
 from brandhouse_shared.config import InputField
 from brandhouse_shared.contracts import Contract
 from brandhouse_shared.features import as_model_input
@@ -40,6 +40,8 @@ TRANSFORMS: dict[str, Any] = {
     "number": lambda values: np.array(values, dtype=np.float64),
     "text": lambda values: np.array(values, dtype=object),
     "lower": lambda values: np.array([lower_text(value) for value in values], dtype=object),
+    "strip": lambda values: np.array([strip_text(value) for value in values], dtype=object),
+    "clean": lambda values: np.array([lower_text(strip_text(value)) for value in values], dtype=object),
     "days": lambda values: np.array([np.nan if one is None else (one - pd.Timestamp(0)) / pd.Timedelta(days=1) for one in values]),
 }
 
@@ -80,7 +82,7 @@ def run_features(features: list[Feature], rows: pd.DataFrame) -> dict[str, Any]:
         name = name if feature.is_text else writer.cast(name, TensorProto.FLOAT)
         writer.nodes.append(helper.make_node("Identity", [name], [f"out_{index}"]))
         outputs[f"out_{index}"] = TENSOR_TYPES[Kind.TEXT] if feature.is_text else TensorProto.FLOAT
-    types_in = {"number": TensorProto.DOUBLE, "days": TensorProto.DOUBLE, "text": TensorProto.STRING, "lower": TensorProto.STRING}
+    types_in = collections.defaultdict(lambda: TensorProto.STRING, number=TensorProto.DOUBLE, days=TensorProto.DOUBLE)
     graph = helper.make_graph(
         writer.nodes,
         "features",
@@ -286,6 +288,9 @@ CASES: dict[str, Any] = {
     "map of few": lambda r: r["fuel"].map({"a": 1.5}),
     "map then fill": lambda r: r["fuel"].map({"a": "x"}).fillna("other"),
     "text concatenation": lambda r: r["text"].fillna("") + " / " + r["fuel"],
+    "strip": lambda r: r["fuel"].str.strip(),
+    "strip and lower": lambda r: r["fuel"].str.strip().str.lower(),
+    "lower and strip, twice": lambda r: r["text"].str.lower().str.strip().str.strip().str.lower(),
     "lower of a concatenation": lambda r: (r["text"] + " " + r["fuel"]).str.lower(),
     "months since": lambda r: r["built"].dt.year * 12 + r["built"].dt.month,
     "quarter by hand": lambda r: (r["built"].dt.month - 1) // 3 + 1,
@@ -421,3 +426,10 @@ def test_lower_case_is_that_of_pandas() -> None:
     texts = ["İSTANBUL", "ΟΔΟΣ", "ÄÖ", "ẞ", "Ǆ", "x", ""]
     expected = pd.DataFrame({"t": np.array(texts, dtype=object)})["t"].str.lower().tolist()
     assert [lower_text(text) for text in texts] == expected
+
+
+def test_stripping_is_that_of_pandas() -> None:
+    blanks = [" ", "\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1f", "\x85", "\xa0", "\u2003", "\u200b", "\u3000", "\ufeff", "\x00"]
+    texts = ["", "  ", "x", *(f"{blank}a b{blank}" for blank in blanks), *blanks]
+    expected = CONTRACT.frame_of({**CONTRACT.columns_of(rows_of(len(texts))), "text": texts})["text"].str.strip().tolist()
+    assert [strip_text(text) for text in texts] == expected

@@ -8,23 +8,24 @@ Answers have one shape for all runtimes: float64, `(rows,)` for a regression, `(
 with the columns in the order of `Manifest.classes`.
 """
 
-import hashlib
 import importlib
 import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from brandhouse_shared.artifacts import ONNX_FILE, SKOPS_FILE, Manifest, Runtime
-from brandhouse_shared.brands import ModelCode, unload_brand
+from brandhouse_shared.brands import ModelCode, files_digest, unload_brand
 from brandhouse_shared.errors import ArtifactCorruptError, EntrypointError, join_bounded
 from brandhouse_shared.metrics import Task
+from brandhouse_shared.ready_sources import PREFIX as READY_PREFIX
+from brandhouse_shared.ready_sources import PackagedReady
 from brandhouse_shared.trusted_types import refused_types
 
 Columns = Mapping[str, Sequence[Any]]
@@ -125,6 +126,17 @@ def lower_text(text: str) -> str:
     return cast(str, pyarrow.compute.utf8_lower(pyarrow.scalar(text)).as_py())
 
 
+def strip_text(text: str) -> str:
+    """Strip blanks as `Series.str.strip` does, which asks Arrow: the separators U+001C to U+001F are blanks to Python only."""
+    stripped = text.strip(" \t\n\r\x0b\x0c")
+    if text.isascii() and stripped == text.strip():
+        return stripped
+    import pyarrow
+    import pyarrow.compute
+
+    return cast(str, pyarrow.compute.utf8_trim_whitespace(pyarrow.scalar(text)).as_py())
+
+
 def _as_texts(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
     return np.array(values, dtype=object).reshape(-1, 1)
 
@@ -133,12 +145,26 @@ def _as_lowered(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
     return np.array([lower_text(value) for value in values], dtype=object).reshape(-1, 1)
 
 
+def _as_stripped(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+    return np.array([strip_text(value) for value in values], dtype=object).reshape(-1, 1)
+
+
+def _as_cleaned(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+    return np.array([lower_text(strip_text(value)) for value in values], dtype=object).reshape(-1, 1)
+
+
 def _as_days(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
     days = [np.nan if value is None else (value - EPOCH) / DAY for value in values]
     return np.array(days, dtype=np.float64).reshape(-1, 1)
 
 
-_TRANSFORMS: dict[str, Callable[[Sequence[Any]], "np.ndarray[Any, Any]"]] = {"text": _as_texts, "lower": _as_lowered, "days": _as_days}
+_TRANSFORMS: dict[str, Callable[[Sequence[Any]], "np.ndarray[Any, Any]"]] = {
+    "text": _as_texts,
+    "lower": _as_lowered,
+    "strip": _as_stripped,
+    "clean": _as_cleaned,
+    "days": _as_days,
+}
 
 
 # -- python ----------------------------------------------------------------------------------------------------------
@@ -189,7 +215,27 @@ def _find(name: str) -> Any:
     return getattr(sys.modules.get(module), attribute, None)
 
 
-def load_packaged_code(manifest: Manifest) -> ModelCode:
+class PackagedCode(Protocol):
+    """A brand's package as texts, and which of its modules is asked for. A `Manifest` is one."""
+
+    @property
+    def key(self) -> object:
+        """Model or version key, for messages."""
+
+    @property
+    def brand(self) -> str:
+        """The brand whose package it is."""
+
+    @property
+    def entrypoint(self) -> str:
+        """Module of the model."""
+
+    @property
+    def code_files(self) -> Mapping[str, str]:
+        """Path below the package to its text."""
+
+
+def load_packaged_code(manifest: PackagedCode) -> ModelCode:
     """Import the brand's package from the manifest's text, under its own name.
 
     skops finds classes and functions by their names, so the package takes its own; another version's code of the same
@@ -199,7 +245,7 @@ def load_packaged_code(manifest: Manifest) -> ModelCode:
         EntrypointError: If it cannot be imported.
     """
     package = f"brand_{manifest.brand}"
-    digest = _digest_of(manifest.code_files)
+    digest = files_digest({path: text.encode() for path, text in manifest.code_files.items()})
     loaded = sys.modules.get(package)
     if loaded is None or getattr(loaded, "__brandhouse_digest__", None) != digest:
         unload_brand(manifest.brand)
@@ -210,23 +256,14 @@ def load_packaged_code(manifest: Manifest) -> ModelCode:
         raise _not_importable(manifest, manifest.entrypoint, error) from error
 
 
-def _digest_of(files: Mapping[str, str]) -> str:
-    """What `brands.code_digest` gives for the same files on disk."""
-    digest = hashlib.sha256()
-    for path in sorted(files, key=PurePosixPath):
-        digest.update(f"{path}\0".encode())
-        digest.update(hashlib.sha256(files[path].encode()).digest())
-    return digest.hexdigest()
-
-
-def _import_from_text(package: str, digest: str, manifest: Manifest) -> None:
+def _import_from_text(package: str, digest: str, manifest: PackagedCode) -> None:
     finder = _TextFinder(package, manifest.code_files)
     sys.meta_path.insert(0, finder)
     try:
         module = importlib.import_module(package)
         module.__dict__["__brandhouse_digest__"] = digest
-        for path in sorted(manifest.code_files):
-            importlib.import_module(_module_name(package, path))
+        for name in finder.names:
+            importlib.import_module(name)
     except Exception as error:  # brand code may raise anything; the brand fails alone
         unload_brand(manifest.brand)
         raise _not_importable(manifest, package, error) from error
@@ -234,7 +271,7 @@ def _import_from_text(package: str, digest: str, manifest: Manifest) -> None:
         sys.meta_path.remove(finder)
 
 
-def _not_importable(manifest: Manifest, module: str, error: Exception) -> EntrypointError:
+def _not_importable(manifest: PackagedCode, module: str, error: Exception) -> EntrypointError:
     return EntrypointError(f"{manifest.key}: packaged {module} cannot be imported: {type(error).__name__}: {str(error)[:300]}")
 
 
@@ -244,10 +281,13 @@ def _module_name(package: str, path: str) -> str:
 
 
 class _TextFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds modules of one package in a dictionary of texts."""
+    """Finds modules of one package in a dictionary of texts; the ready modules among them are found by these modules only."""
 
     def __init__(self, package: str, files: Mapping[str, str]) -> None:
-        self._sources = {_module_name(package, path): (path, text) for path, text in files.items()}
+        own = {path: text for path, text in files.items() if not path.startswith(READY_PREFIX)}
+        self.names = [_module_name(package, path) for path in sorted(own)]
+        self._sources = {_module_name(package, path): (path, text) for path, text in own.items()}
+        self._ready = PackagedReady({path: text for path, text in files.items() if path not in own}) if len(own) < len(files) else None
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
         if fullname not in self._sources:
@@ -257,4 +297,6 @@ class _TextFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         path, text = self._sources[module.__name__]
+        if self._ready:
+            module.__dict__["__builtins__"] = self._ready.builtins()
         exec(compile(text, f"<packaged {module.__name__}: {path}>", "exec"), module.__dict__)  # noqa: S102  # what importing means

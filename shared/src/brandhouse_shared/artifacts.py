@@ -44,9 +44,9 @@ class GraphInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     field: str
-    transform: Literal["number", "text", "lower", "days"]
-    """number: float64; text: str; lower: lower-cased str (ONNX depends on the machine's locale there); days: float64
-    days since 1970-01-01 of a date, NaN if missing."""
+    transform: Literal["number", "text", "lower", "strip", "clean", "days"]
+    """number: float64; text: str; lower: lower-cased str (ONNX depends on the machine's locale there); strip: str without
+    blanks at both ends; clean: stripped and lower-cased; days: float64 days since 1970-01-01 of a date, NaN if missing."""
 
 
 class Manifest(BaseModel):
@@ -78,9 +78,10 @@ class Manifest(BaseModel):
     entrypoint: str
     """Module with `build_features`; used by the python runtime only."""
     code_digest: str
-    """SHA-256 of the brand's Python files at training; the python runtime refuses other code."""
+    """SHA-256 of the brand's Python files at training, and of the ready modules that they use; the python runtime refuses other code."""
     code_files: dict[str, str] = {}
-    """Python runtime only: the brand's package at training, path below its package folder to text."""
+    """Python runtime only: the brand's package at training, path below its package folder to text; the ready modules that it
+    uses as `@ready/<module>.py`."""
 
     @property
     def key(self) -> ModelKey:

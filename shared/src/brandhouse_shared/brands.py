@@ -8,17 +8,19 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
 import tomli
 from pydantic import ValidationError
 
 from brandhouse_shared.config import BrandConfig, ModelConfig
-from brandhouse_shared.errors import BrandConfigError, EntrypointError, UnknownBrandError, UnknownModelError
+from brandhouse_shared.errors import BrandConfigError, ConfigFault, EntrypointError, UnknownBrandError, UnknownModelError
 from brandhouse_shared.names import NAME_RULE, ModelKey, is_name
+from brandhouse_shared.ready_sources import PREFIX as READY_PREFIX
+from brandhouse_shared.ready_sources import ready_files_of, refresh_ready
 
 MAX_BRAND_TOML_BYTES = 1_000_000
 
@@ -107,37 +109,55 @@ def read_brand(folder: Path) -> Brand:
     try:
         raw = (folder / "brand.toml").read_bytes()
         if len(raw) > MAX_BRAND_TOML_BYTES:
-            raise BrandConfigError(name, [f"brand.toml has {len(raw)} bytes; allowed: {MAX_BRAND_TOML_BYTES}"])
+            raise BrandConfigError(name, [_file_fault(f"brand.toml has {len(raw)} bytes; allowed: {MAX_BRAND_TOML_BYTES}")])
         document = tomli.loads(raw.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise BrandConfigError(name, [f"brand.toml cannot be read: {error}"]) from error
+        raise BrandConfigError(name, [_file_fault(f"brand.toml cannot be read: {error}")]) from error
     except tomli.TOMLDecodeError as error:
-        raise BrandConfigError(name, [f"brand.toml is no valid TOML: {error}"]) from error
-    problems = list(_name_problems(name, document.get("name")))
+        raise BrandConfigError(name, [ConfigFault("toml-syntax", (), f"brand.toml is no valid TOML: {error}")]) from error
+    faults = list(_name_faults(name, document.get("name")))
     try:
         config = BrandConfig.model_validate(document)
     except ValidationError as error:
-        raise BrandConfigError(name, [*problems, *_describe(error)]) from error
-    if problems:
-        raise BrandConfigError(name, problems)
+        raise BrandConfigError(name, [*faults, *_describe(error, document)]) from error
+    if faults:
+        raise BrandConfigError(name, faults)
     return Brand(folder, config)
 
 
-def _name_problems(folder_name: str, declared: object) -> Iterator[str]:
+def _file_fault(what: str) -> ConfigFault:
+    return ConfigFault("brand-toml-readable", (), what)
+
+
+def _name_faults(folder_name: str, declared: object) -> Iterator[ConfigFault]:
     if not is_name(folder_name):
-        yield f"folder {folder_name!r} is no identifier; allowed: {NAME_RULE}"
+        yield ConfigFault("brand-name", ("name",), f"folder {folder_name!r} is no identifier; allowed: {NAME_RULE}")
     if isinstance(declared, str) and declared != folder_name:
-        yield f"name: {declared[:80]!r} must equal the folder's name {folder_name!r}; two brands cannot share a name"
+        what = f"name: {declared[:80]!r} must equal the folder's name {folder_name!r}; two brands cannot share a name"
+        yield ConfigFault("brand-name", ("name",), what)
 
 
-def _describe(error: ValidationError) -> Iterator[str]:
+def _describe(error: ValidationError, document: dict[str, Any]) -> Iterator[ConfigFault]:
     for item in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"]) or "brand.toml"
+        path = _declared_path(item["loc"], document)
+        where = ".".join(path) or "brand.toml"
         message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
+        kind = {"extra_forbidden": "unknown-key", "missing": "missing-key"}.get(item["type"], "wrong-value")
+        if kind == "unknown-key":
             message = "unknown key; remove it or correct its name"
         # A validator of a whole table reports all its problems in one error, a line each.
-        yield from (f"{where}: {line}" for line in message.split("\n"))
+        yield from (ConfigFault(kind, path, f"{where}: {line}") for line in message.split("\n"))
+
+
+def _declared_path(location: Sequence[int | str], document: Any) -> tuple[str, ...]:
+    """Keys as they are written: without the name of the chosen alternative that the validation puts among them."""
+    path, node = [], document
+    for depth, part in enumerate(location):
+        is_alternative = isinstance(node, dict) and node.get("kind") == part and depth + 1 < len(location)
+        if not is_alternative:
+            path.append(str(part))
+            node = node.get(part) if isinstance(node, dict) else None
+    return tuple(path)
 
 
 def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
@@ -169,7 +189,10 @@ def load_brand_module(brand: Brand, entrypoint: str) -> ModelCode:
 
 def _ensure_package(brand: Brand, package: str) -> None:
     init = brand.source_dir / "__init__.py"
-    digest = code_digest(brand)
+    files = read_code(brand)
+    digest = files_digest(files)
+    if any(path.startswith(READY_PREFIX) for path in files):
+        refresh_ready()
     loaded = sys.modules.get(package)
     if loaded is not None and getattr(loaded, "__brandhouse_digest__", None) == digest:
         return
@@ -203,9 +226,21 @@ def unload_brand(name: str) -> None:
 
 
 def code_digest(brand: Brand) -> str:
-    """SHA-256 over the paths and bytes of the brand's Python files."""
+    """SHA-256 over the paths and bytes of the brand's Python files, and of the ready modules that they use."""
+    return files_digest(read_code(brand))
+
+
+def read_code(brand: Brand) -> dict[str, bytes]:
+    """The brand's Python files by their path below its package, and the ready modules they use, as `@ready/<module>.py`."""
+    source = brand.source_dir
+    own = {path.relative_to(source).as_posix(): path.read_bytes() for path in (source.rglob("*.py") if source.is_dir() else ())}
+    return {**own, **ready_files_of(own.values())}
+
+
+def files_digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over paths and bytes, whatever their order."""
     digest = hashlib.sha256()
-    for path in sorted(brand.source_dir.rglob("*.py")) if brand.source_dir.is_dir() else []:
-        digest.update(f"{path.relative_to(brand.source_dir).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(files, key=PurePosixPath):
+        digest.update(f"{path}\0".encode())
+        digest.update(hashlib.sha256(files[path]).digest())
     return digest.hexdigest()

@@ -8,19 +8,18 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from brandhouse_shared.declarations import SECRET_PREFIX, Source, secret_names
+from brandhouse_shared.declarations import Declared as Declared
+from brandhouse_shared.declarations import FileSource as FileSource
+from brandhouse_shared.declarations import PackageSource as PackageSource
+from brandhouse_shared.declarations import Schedule as Schedule
 from brandhouse_shared.metrics import METRICS, Metric, Task, metrics_for
 from brandhouse_shared.names import NAME_RULE, is_name
 
 Scalar = str | int | float | bool
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Declared(BaseModel):
-    """Base of all declared tables: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Risk(StrEnum):
@@ -75,6 +74,9 @@ class InputField(Declared):
     values: tuple[Scalar, ...] | None = None
     """Allowed values of a category, as in the data. None: any text."""
 
+    others: bool = False
+    """Whether a category takes values beyond `values` too: texts, and whole numbers where `values` holds some."""
+
     max_length: int = Field(default=20_000, ge=1)
     """Longest allowed text, in characters."""
 
@@ -96,6 +98,8 @@ class InputField(Declared):
             raise ValueError(f"min {self.min} is above max {self.max}")
         if self.values is not None and self.type is not FieldType.CATEGORY:
             raise ValueError(f"values are for category, not for {self.type}")
+        if self.others and self.values is None:
+            raise ValueError("others is for a category with values; without values any text is allowed anyway")
         if self.values is not None and not self.values:
             raise ValueError("values is empty: list the allowed values or leave the key out")
         return self
@@ -104,27 +108,6 @@ class InputField(Declared):
     def is_numeric(self) -> bool:
         """Whether the canonical value is a float (number, integer, boolean)."""
         return self.type in (FieldType.NUMBER, FieldType.INTEGER, FieldType.BOOLEAN)
-
-
-class PackageSource(Declared):
-    """A table that an installed registry package carries; it rebuilds byte for byte from the lock."""
-
-    kind: Literal["package"]
-    package: str
-    """Import name of the package."""
-    path: str
-    """Path of the file inside the package."""
-
-
-class FileSource(Declared):
-    """A file on this machine; relative paths start at the brand's folder."""
-
-    kind: Literal["file"]
-    path: str
-    """Path of the file."""
-
-
-Source = Annotated[PackageSource | FileSource, Field(discriminator="kind")]
 
 
 class Dataset(Declared):
@@ -145,10 +128,22 @@ class Dataset(Declared):
     """Text encoding; the default drops a byte-order mark."""
     decimal: str = "."
     """Character before the decimals of a number."""
+    thousands: Literal[".", ",", "'", " ", "_"] | None = None
+    """Character between the thousands of a number, if the file writes one."""
     header: tuple[str, ...] | None = None
     """Column names where the file has no header row."""
+    skip_rows: int = Field(default=0, ge=0)
+    """Lines of a csv file before its header, or before its first row where `header` names the columns."""
+    strip: bool = False
+    """Whether blanks at both ends of a cell are dropped. Names of columns keep theirs."""
     missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "NULL", "null")
     """Cells that mean: no value."""
+
+    max_bad_share: float = Field(default=0.0, ge=0, le=1)
+    """Largest share of rows that may contradict an input schema. They are put in quarantine; with more, the data are refused."""
+
+    schedule: Schedule | None = None
+    """When the dataset is ingested by itself."""
 
     @field_validator("file")
     @classmethod
@@ -212,9 +207,9 @@ class Distribution(Declared):
 class Candidate(Declared):
     """One estimator to try: `build_estimator(**params)`."""
 
-    params: dict[str, Scalar] = {}
+    params: dict[str, Scalar] = {}  # noqa: RUF012 - pydantic copies defaults
     """What `build_estimator` is called with."""
-    space: dict[str, Distribution] = {}
+    space: dict[str, Distribution] = {}  # noqa: RUF012 - pydantic copies defaults
     """Parameters that are searched, within the model's search budget."""
 
 
@@ -254,15 +249,6 @@ class Gates(Declared):
 
     allow_leakage: tuple[str, ...] = ()
     """Features, as `build_features` names them, that may predict that well."""
-
-
-class Schedule(Declared):
-    """When the training template runs by itself."""
-
-    cron: str
-    """Five fields: minute, hour, day of month, month, day of week."""
-    timezone: str = "Europe/Amsterdam"
-    """IANA name of the zone in which `cron` is read."""
 
 
 class Serving(Declared):
@@ -310,7 +296,7 @@ class ModelConfig(Declared):
     metric: str
     """What versions are judged by; it must fit the task."""
     split: Split = Split()
-    candidates: dict[str, Candidate] = {"default": Candidate()}
+    candidates: dict[str, Candidate] = {"default": Candidate()}  # noqa: RUF012 - pydantic copies defaults
     search: Search = Search()
     gates: Gates = Gates()
     slices: tuple[str, ...] = ()
@@ -395,6 +381,10 @@ class BrandConfig(Declared):
             problems += [f"{kind}.{name}: no identifier; allowed: {NAME_RULE}" for name in names if not is_name(name)]
         if not self.models:
             problems.append("models is empty: declare at least one model")
+        own = f"{SECRET_PREFIX}{self.name.upper()}_"
+        for name, dataset in self.datasets.items():
+            foreign = [variable for variable in secret_names(dataset.source) if not variable.startswith(own)]
+            problems += [f"datasets.{name}.source: {variable} is not the brand's own; allowed: {own}..." for variable in foreign]
         for name, model in self.models.items():
             if model.dataset not in self.datasets:
                 problems.append(f"models.{name}.dataset: unknown {model.dataset!r}; known: {', '.join(self.datasets) or 'none'}")

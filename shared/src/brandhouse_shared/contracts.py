@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from brandhouse_shared.config import FieldType, InputField
 from brandhouse_shared.errors import ContractViolationError, join_bounded
+from brandhouse_shared.table_columns import FALSE_WORDS as FALSE_WORDS
+from brandhouse_shared.table_columns import MISSING_TEXT as MISSING_TEXT
+from brandhouse_shared.table_columns import TRUE_WORDS as TRUE_WORDS
+from brandhouse_shared.table_columns import parse_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +32,25 @@ if TYPE_CHECKING:
 Column = list[Any]
 Parser = Callable[[Any], Any]
 
-MISSING_TEXT = ""
-TRUE_WORDS = frozenset({"true", "1", "1.0", "yes", "y", "t"})
-FALSE_WORDS = frozenset({"false", "0", "0.0", "no", "n", "f"})
 MAX_SAFE_INTEGER = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Cells of one field that are refused for one reason.
+
+    Attributes:
+        field: Name of the field.
+        reason: What the cells hold and what is allowed; never a value.
+        rows: One boolean a row of the table.
+    """
+
+    field: str
+    reason: str
+    rows: Any
+
+    def __str__(self) -> str:
+        return f"{int(self.rows.sum())} of {len(self.rows)} rows hold {self.reason}"
 
 
 class _Refused(Exception):
@@ -143,21 +162,29 @@ class Contract:
 
     def split_table(self, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         """Like `parse_table`, but return the refusals by field instead of raising. Refused cells become missing."""
+        frame, refusals = self.refuse_cells(table)
+        reasons = {name: [self._no_column(table, name)] for name in self.fields if name not in table.columns}
+        for refusal in refusals:
+            reasons.setdefault(refusal.field, []).append(str(refusal))
+        return frame, reasons
+
+    def refuse_cells(self, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Refusal]]:
+        """Return the canonical frame, refused cells missing, and which rows were refused why. Columns not in the data are left out."""
         import pandas as pd
 
         parsed: dict[str, Any] = {}
-        refusals: dict[str, list[str]] = {}
+        refusals: list[Refusal] = []
         for name, field in self.fields.items():
-            if name not in table.columns:
-                close = [str(column) for column in table.columns if str(column).strip().lower() == name.strip().lower()]
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                refusals[name] = [f"the column is not in the data{hint}; columns: {join_bounded(table.columns, 40)}"]
-                continue
-            values, reasons = _parse_series(field, table[name])
-            parsed[name] = values
-            if reasons:
-                refusals[name] = reasons
+            if name in table.columns:
+                parsed[name], refused = parse_column(field, table[name])
+                refusals += [Refusal(name, f"{what}; allowed: {describe_allowed(field)}", rows) for what, rows in refused]
         return pd.DataFrame(parsed, index=table.index), refusals
+
+    @staticmethod
+    def _no_column(table: pd.DataFrame, name: str) -> str:
+        close = [str(column) for column in table.columns if str(column).strip().lower() == name.strip().lower()]
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"the column is not in the data{hint}; columns: {join_bounded(table.columns, 40)}"
 
 
 def describe_allowed(field: InputField) -> str:
@@ -172,6 +199,7 @@ def describe_allowed(field: InputField) -> str:
             text = "true or false"
         case FieldType.CATEGORY:
             text = f"one of {join_bounded(field.values, 30)}" if field.values is not None else "a text"
+            text = f"a category, such as {join_bounded(field.values or (), 10)}" if field.others else text
         case FieldType.TEXT:
             text = f"a text of at most {field.max_length} characters"
         case FieldType.DATE:
@@ -250,6 +278,7 @@ def _boolean_check(field: InputField, allowed: str) -> Parser:
 def _category_check(field: InputField, allowed: str) -> Parser:
     if field.values is None:
         return _text_check(field, allowed)
+    other = _other_check(field, allowed) if field.others else None
     # JSON true equals 1 in Python: the type belongs to the key.
     texts = {(type(value), value): str(value) for value in field.values}
 
@@ -259,9 +288,23 @@ def _category_check(field: InputField, allowed: str) -> Parser:
         except TypeError:  # a list or an object
             text = None
         if text is None:
+            if other is not None:
+                return str(other(value))
             known_type = any(type(value) is kind for kind, _ in texts)
             raise _Refused("an unknown category" if known_type else _kind(value), allowed)
         return text
+
+    return check
+
+
+def _other_check(field: InputField, allowed: str) -> Parser:
+    """Take a value that is not listed: a text, or a whole number where whole numbers are listed."""
+    check_text = _text_check(field, allowed)
+    takes_whole = any(type(value) is int for value in field.values or ())
+
+    def check(value: Any) -> str:
+        is_code = takes_whole and type(value) is int and abs(value) <= MAX_SAFE_INTEGER
+        return str(value) if is_code else str(check_text(value))
 
     return check
 
@@ -334,49 +377,6 @@ def _as_json(field: InputField, value: Any) -> Any:
         case FieldType.DATE:
             return None if value is None else value.strftime(field.format)
         case FieldType.CATEGORY if field.values is not None:
-            return next((known for known in field.values if str(known) == value), None)
+            listed = next((known for known in field.values if str(known) == value), None)
+            return value or None if listed is None and field.others else listed
     return value or None
-
-
-def _parse_series(field: InputField, raw: pd.Series[Any]) -> tuple[Any, list[str]]:
-    """Return the canonical values of one raw text column and what was refused, counted by reason."""
-    import numpy as np
-    import pandas as pd
-
-    texts = raw.astype(object).where(raw.notna(), None)
-    missing = texts.isna().to_numpy() | (texts == "").to_numpy()
-    reasons: list[str] = []
-
-    def refuse(mask: Any, what: str) -> None:
-        count = int(np.asarray(mask).sum())
-        if count:
-            reasons.append(f"{count} of {len(texts)} rows hold {what}; allowed: {describe_allowed(field)}")
-
-    if not field.nullable:
-        refuse(missing, "no value")
-    values: Any
-    if field.is_numeric:
-        if field.type is FieldType.BOOLEAN:
-            words = texts.astype(str).str.strip().str.lower()
-            values = np.where(words.isin(TRUE_WORDS), 1.0, np.where(words.isin(FALSE_WORDS), 0.0, np.nan))
-        else:
-            values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
-        finite = np.isfinite(values)
-        refuse(~missing & ~finite, "something else")
-        if field.type is FieldType.INTEGER:
-            refuse(finite & (values != np.floor(values)), "a number that is not whole")
-        if field.min is not None:
-            refuse(finite & (values < field.min), "a smaller number")
-        if field.max is not None:
-            refuse(finite & (values > field.max), "a larger number")
-        return np.where(finite, values, np.nan), reasons
-    if field.type is FieldType.DATE:
-        stamps = pd.to_datetime(texts.where(~missing, None), format=field.format, errors="coerce")
-        refuse(~missing & stamps.isna().to_numpy(), "a text that is no such date")
-        return stamps.astype("datetime64[ns]").to_numpy(), reasons
-    text = texts.where(~missing, MISSING_TEXT).astype(str)
-    if field.values is not None:
-        known = text.isin([str(value) for value in field.values]).to_numpy()
-        refuse(~missing & ~known, "another category")
-    refuse(text.str.len().to_numpy() > field.max_length, "a longer text")
-    return text.to_numpy(dtype=object), reasons

@@ -5,6 +5,7 @@ serving maps classes to HTTP statuses in one table. Messages are bounded and hol
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 MAX_LISTED = 12
 
@@ -55,6 +56,10 @@ class UnknownModelError(BrandhouseError):
         self.model = model
 
 
+class GitError(BrandhouseError):
+    """Git cannot answer: no repository, an unknown revision, or too little history."""
+
+
 class InvalidNameError(BrandhouseError):
     """A name of a brand, model or version does not have the form that paths, labels and queues need."""
 
@@ -62,17 +67,34 @@ class InvalidNameError(BrandhouseError):
         super().__init__(f"{value[:80]!r} is no {kind}; allowed: {allowed}")
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFault:
+    """One fault of a `brand.toml`, for whoever looks up its line.
+
+    Attributes:
+        kind: Id of the rule of `brandhouse check` that it breaks.
+        path: Keys that lead to it in the document; empty for the file as a whole.
+        what: One sentence, `where: what; allowed; what to do`.
+    """
+
+    kind: str
+    path: tuple[str, ...]
+    what: str
+
+
 class BrandConfigError(BrandhouseError):
     """One or more problems of one brand's configuration, all at once.
 
     Attributes:
         brand: The folder's name.
-        problems: One sentence each, `where: what; allowed; what to do`.
+        faults: The problems, each with its kind and where it is in the document.
+        problems: Their sentences.
     """
 
-    def __init__(self, brand: str, problems: Sequence[str]) -> None:
+    def __init__(self, brand: str, faults: Sequence[ConfigFault]) -> None:
         self.brand = brand
-        self.problems = tuple(problems)
+        self.faults = tuple(faults)
+        self.problems = tuple(fault.what for fault in faults)
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(f"brand {brand!r}: {len(self.problems)} problem(s) in brand.toml:{lines}")
 
@@ -126,6 +148,17 @@ class DiskFullError(RetryableError):
 
     def __init__(self, path: object) -> None:
         super().__init__(f"no space left on the device that holds {path}; free some, nothing was half written", retry_after_seconds=60.0)
+
+
+class DaskUnavailableError(RetryableError):
+    """The Dask cluster that a training should fan out over does not answer, has no worker, or lost them all."""
+
+    def __init__(self, subject: object, address: str, what: str) -> None:
+        super().__init__(
+            f"{subject}: the Dask cluster at {address[:200]} {what}; start its scheduler and workers (docs/how-to/dask.md), or unset "
+            "BRANDHOUSE_DASK_ADDRESS to train without it",
+            retry_after_seconds=30.0,
+        )
 
 
 class AlreadyRunningError(BrandhouseError):

@@ -53,8 +53,25 @@ class Settings(BaseSettings):
     silo_memory_mib: int = 2048
     """What one brand's own serving process may write to, in MiB. Default: room for a forest and a batch. Read by serving."""
 
+    dask_address: str = ""
+    """Scheduler on whose workers the folds of a search are fitted, such as `tcp://127.0.0.1:8786`; outside this machine only
+    `tls://`. Empty: in the training's own process. Read by flows; never used for a brand with `isolation = "silo"`."""
+
+    silo_dask_addresses: dict[str, str] = {}
+    """Schedulers of single brands, as a JSON object from brand to address. A silo brand uses a cluster only if it is named here."""
+
+    dask_tls_dir: Path | None = None
+    """Folder with `ca.pem`, `cert.pem` and `key.pem` for `tls://` addresses; a sub-folder of a brand's name goes before it."""
+
+    source_hosts: str = ""
+    """Hosts, or host:port, with commas between, that are not public and that datasets may yet be fetched from over HTTP. Read by ingest."""
+
     metrics_token: SecretStr | None = None
     """Bearer token that reads the metrics of all brands from another machine. None: only from this machine."""
+
+    mlflow_url: str | None = None
+    """Address of an MLflow server that mirrors runs and versions for people, such as http://127.0.0.1:5000. None: no mirror.
+    Credentials are variables of their own (docs/how-to/mlflow.md). Read by flows after each run."""
 
     @property
     def brands_dir(self) -> Path:
@@ -62,18 +79,26 @@ class Settings(BaseSettings):
         return self.root / "brands"
 
     @property
+    def listed_source_hosts(self) -> frozenset[str]:
+        """The hosts of `source_hosts`."""
+        return frozenset(host.strip() for host in self.source_hosts.split(",") if host.strip())
+
+    @property
     def lock_file(self) -> Path:
         """The one lock of all dependencies; its hash is part of every version's record."""
         return self.root / "requirements.lock"
 
 
-def load_settings() -> Settings:
+def load_settings(start: Path | None = None) -> Settings:
     """Read the settings of this process from its environment.
 
+    Args:
+        start: Where to look upwards for the workspace if the environment names none; by default the current folder.
+
     Raises:
-        WorkspaceNotFoundError: If no workspace is at or above the current folder and none is set.
+        WorkspaceNotFoundError: If no workspace is at or above it and none is set.
     """
-    root = Path(os.environ.get("BRANDHOUSE_ROOT") or find_workspace(Path.cwd())).resolve()
+    root = Path(os.environ.get("BRANDHOUSE_ROOT") or find_workspace(start or Path.cwd())).resolve()
     home = Path(os.environ.get("BRANDHOUSE_HOME") or root / ".brandhouse").resolve()
     ledger_url = os.environ.get("BRANDHOUSE_LEDGER_URL") or f"sqlite:///{home / 'ledger.db'}"
     actor = os.environ.get("BRANDHOUSE_ACTOR") or _login_name()

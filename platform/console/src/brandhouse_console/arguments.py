@@ -29,6 +29,8 @@ ModelArgument = Annotated[str, typer.Argument(metavar="BRAND/MODEL", autocomplet
 BrandArgument = Annotated[str, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
 BrandArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
 TargetArguments = Annotated[list[str] | None, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_target)]
+CheckFormat = Literal["text", "json", "github"]
 PromotedStage = Literal["shadow", "canary", "production"]
 Reason = Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")]
 Host = Annotated[str, typer.Option(help="Address to bind; the default is reachable from this machine only.")]
+Port = Annotated[int, typer.Option(envvar="BRANDHOUSE_PORT", help="Port of the API.")]

@@ -4,17 +4,20 @@ Nothing heavy is imported here: `--help` and completion answer in a fraction of 
 """
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from brandhouse_console import authoring_commands, data_commands
+from brandhouse_console import authoring_commands, data_commands, experiment_commands, repository_commands
 from brandhouse_console.arguments import (
     AsJson,
     BrandArgument,
     BrandArguments,
+    CheckFormat,
     Host,
     ModelArgument,
+    Port,
     PromotedStage,
     Reason,
     TargetArguments,
@@ -33,6 +36,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 authoring_commands.add_to(app)
 data_commands.add_to(app)
+repository_commands.add_to(app)
+experiment_commands.add_to(app)
 
 
 class Scope(StrEnum):
@@ -45,23 +50,29 @@ class Scope(StrEnum):
 
 
 @app.command()
-def check(brand: BrandArguments = None, as_json: AsJson = False) -> None:
-    """Say whether brand folders are good brands: every problem at once."""
+def check(
+    brand: BrandArguments = None,
+    form: Annotated[CheckFormat, typer.Option("--format", help="text; json; github: remarks beside the lines of a change.")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Say whether brand folders are good brands: every problem at once, with line, reason and fix. Warnings do not fail."""
     from brandhouse_console import checking
 
-    checking.check(brand or [], as_json=as_json)
+    checking.check(brand or [], form="json" if as_json else form)
 
 
 @app.command()
 def ingest(
     brand: BrandArgument,
+    file: Annotated[Path | None, typer.Option("--from", help="File to hand over as the dataset's new content.", dir_okay=False)] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: all; with --from, the one that takes files.")] = None,
     accept_new: Annotated[bool, typer.Option("--accept-new", help="Take bytes that differ from the pointer as a new snapshot.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a brand's data in: rebuild, verify against the pointer, check the contract, push to its remote."""
-    from brandhouse_console import running
+    """Bring a brand's data in: check the contract, put bad rows in quarantine, write the pointer, push to its remote."""
+    from brandhouse_console import ingestion
 
-    running.ingest(brand, accept_new=accept_new, as_json=as_json)
+    ingestion.ingest(brand, file=file, dataset=dataset, accept_new=accept_new, as_json=as_json)
 
 
 @app.command()
@@ -70,6 +81,10 @@ def train(
     everything: Annotated[bool, typer.Option("--all", help="All models of all brands.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
     server: Annotated[bool, typer.Option("--server", help="Run through the Prefect server of `brandhouse up`.")] = False,
+    params: Annotated[list[str] | None, typer.Option("--params", metavar="NAME=VALUE", help="A param to replace; repeatable.")] = None,
+    estimator: Annotated[str, typer.Option("--estimator", metavar="CANDIDATE", help="Train this candidate of brand.toml only.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge, show gates and comparison; register nothing.")] = False,
+    sample: Annotated[str, typer.Option("--sample", metavar="N|SHARE", help="Learn from a part of the rows; registers nothing.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Train models, or all models of brands, through the template: baselines, gates, card, registration."""
@@ -77,7 +92,8 @@ def train(
         raise typer.BadParameter("name what to train, or give --all", param_hint="BRAND[/MODEL]")
     from brandhouse_console import running
 
-    running.train(target or [], force=force, server=server, as_json=as_json)
+    asked = running.Asked(tuple(params or ()), estimator, sample, dry_run)
+    running.train(target or [], force=force, server=server, asked=asked, as_json=as_json)
 
 
 @app.command()
@@ -92,7 +108,7 @@ def register(as_json: AsJson = False) -> None:
 def serve(
     brand: BrandArguments = None,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
+    port: Port = 8080,
 ) -> None:
     """Answer predictions for all brands, or for the ones named."""
     from brandhouse_console import answering
@@ -180,7 +196,7 @@ def status(as_json: AsJson = False) -> None:
 @app.command()
 def up(
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
+    port: Port = 8080,
     prefect_port: Annotated[int | None, typer.Option(help="Port of the Prefect server. Default: BRANDHOUSE_PREFECT_PORT or 4200.")] = None,
 ) -> None:
     """Keep everything running on this machine until Ctrl-C: Prefect, worker, gateway."""

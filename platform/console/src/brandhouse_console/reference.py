@@ -5,7 +5,12 @@ import json
 import sys
 from pathlib import Path
 
+from brandhouse_console.api_tables import api_reference
 from brandhouse_console.brand_tables import brand_reference
+from brandhouse_console.command_tables import command_reference
+from brandhouse_console.rule_tables import rule_reference
+from brandhouse_console.settings_tables import settings_reference
+from brandhouse_flows.checks.catalogue import PAGE
 from brandhouse_shared.config import BrandConfig
 from brandhouse_shared.settings import find_workspace
 
@@ -14,7 +19,14 @@ SCHEMA_ID = "brand.schema.json"
 
 def generated_files() -> dict[str, str]:
     """Path below the workspace to content, of every generated file."""
-    return {"docs/reference/brand.schema.json": brand_schema(), "docs/reference/brand-toml.md": brand_reference()}
+    return {
+        "docs/reference/brand.schema.json": brand_schema(),
+        "docs/reference/brand-toml.md": brand_reference(),
+        PAGE: rule_reference(),
+        "docs/reference/command.md": command_reference(),
+        "docs/reference/settings.md": settings_reference(),
+        "docs/reference/api.md": api_reference(),
+    }
 
 
 def brand_schema() -> str:
@@ -29,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(arguments).check
     root = find_workspace(Path.cwd())
-    stale = [name for name, content in generated_files().items() if not _is_current(root / name, content)]
+    generated = generated_files()
+    stale = [name for name, content in generated.items() if not _is_current(root / name, content)]
     if check:
         for name in stale:
             print(f"{name} is stale; run `make format` and commit it", file=sys.stderr)
@@ -37,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in stale:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(generated_files()[name], encoding="utf-8")
+        path.write_text(generated[name], encoding="utf-8")
         print(f"wrote {name}")
     return 0
 

@@ -5,65 +5,54 @@ import sys
 import traceback
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from brandhouse_console import rehearsing
 from brandhouse_console.output import print_json
 from brandhouse_console.targets import known_brands, models_of_target
 from brandhouse_shared.artifacts import load_artifact_store
-from brandhouse_shared.brands import discover_brands, find_brand
+from brandhouse_shared.brands import discover_brands
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings, load_settings
 
-
-def ingest(name: str, *, accept_new: bool, as_json: bool) -> None:
-    """Bring a brand's data in and print what came."""
-    from brandhouse_console.progress import show_steps
-    from brandhouse_flows.intake import ingest as bring_in
-
-    settings = load_settings()
-    brand = find_brand(settings.brands_dir, name)
-    ledger = open_ledger(settings.ledger_url.get_secret_value())
-    with show_steps(name, silent=as_json) as step:
-        ingested = bring_in(settings, brand, ledger, step, accept_new=accept_new)
-    if as_json:
-        print_json(
-            [
-                {
-                    "dataset": item.snapshot.dataset,
-                    "file": item.snapshot.file,
-                    "hash_md5": item.snapshot.hash_md5,
-                    "rows": item.rows,
-                    "changed": item.snapshot.changed,
-                }
-                for item in ingested
-            ]
-        )
-        return
-    for item in ingested:
-        rows = ", ".join(f"{model}: {count} rows" for model, count in item.rows.items())
-        state = "new pointer, commit it" if item.snapshot.changed else "as its pointer says"
-        print(f"{name}: {item.snapshot.file} {item.snapshot.hash_md5} ({state}); {rows}")
+if TYPE_CHECKING:
+    from brandhouse_flows.wishes import Wishes
 
 
-def train(targets: Sequence[str], *, force: bool, server: bool, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller of `train` asks for beside what the brands declare, as typed."""
+
+    params: tuple[str, ...] = ()
+    estimator: str = ""
+    sample: str = ""
+    dry: bool = False
+
+
+def train(targets: Sequence[str], *, force: bool, server: bool, asked: Asked = Asked(), as_json: bool) -> None:
     """Train models, or all models of brands; one that fails does not stop the others, and the exit status says so.
 
     Args:
         targets: `BRAND` or `BRAND/MODEL` each; none: all brands.
         force: Train although nothing changed.
         server: Run through the Prefect server instead of here.
+        asked: Another estimator, other params, a part of the rows, or no version.
         as_json: Print one list of results instead of a line each.
     """
+    from brandhouse_flows.wishes import read_wishes
+
     settings = load_settings()
+    wishes = read_wishes(asked.params, asked.estimator, asked.sample, dry=asked.dry)
     keys, results = _resolve(settings, targets or known_brands())
     if server:
-        results += asyncio.run(_train_on_server(settings, keys, force))
+        results += asyncio.run(_train_on_server(settings, keys, force, wishes))
     for result in results:
         _print_result(result, silent=as_json)
     for key in [] if server else keys:
-        results.append(_train_here(settings, key, force, silent=as_json))
+        results.append(_train_here(settings, key, force, wishes, silent=as_json))
         _print_result(results[-1], silent=as_json)
     if as_json:
         print_json(results)
@@ -93,19 +82,24 @@ def _print_result(result: dict[str, Any], *, silent: bool) -> None:
         return
     if result["outcome"] == "failed":
         print(f"brandhouse: {result['detail']}", file=sys.stderr, flush=True)
+    elif result["outcome"] == "rehearsed" and "gates" in result:
+        rehearsing.show(result)
     else:
         print(result["detail"], flush=True)
 
 
-def _train_here(settings: Settings, key: ModelKey, force: bool, *, silent: bool) -> dict[str, Any]:
+def _train_here(settings: Settings, key: ModelKey, force: bool, wishes: "Wishes", *, silent: bool) -> dict[str, Any]:
     from brandhouse_console.progress import show_steps
+    from brandhouse_flows.learning import rehearse
     from brandhouse_flows.learning import train as learn
     from brandhouse_flows.planning import plan_training
 
     try:
-        plan = plan_training(settings, key, str(uuid.uuid4()), "local")
+        plan = plan_training(settings, key, str(uuid.uuid4()), "local", wishes)
         ledger = open_ledger(settings.ledger_url.get_secret_value())
         with show_steps(str(key), silent=silent) as step:
+            if not wishes.may_register:
+                return rehearsing.document(plan, rehearse(plan, ledger, load_artifact_store(settings), step))
             outcome = learn(plan, ledger, load_artifact_store(settings), step, force=force)
     except BrandhouseError as error:
         return _failure(key.brand, key.model, str(error))
@@ -124,10 +118,10 @@ def _train_here(settings: Settings, key: ModelKey, force: bool, *, silent: bool)
     }
 
 
-async def _train_on_server(settings: Settings, keys: list[ModelKey], force: bool) -> list[dict[str, Any]]:
+async def _train_on_server(settings: Settings, keys: list[ModelKey], force: bool, wishes: "Wishes") -> list[dict[str, Any]]:
     from brandhouse_console.server_runs import run_trainings
 
-    return await run_trainings(settings, keys, force=force)
+    return await run_trainings(settings, keys, force=force, asked=wishes.as_parameters())
 
 
 def register(*, as_json: bool) -> None:

@@ -5,7 +5,7 @@ Prefect reads where its server is from the environment when it is first imported
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,16 +63,27 @@ async def register_all(settings: Settings, brands: Sequence[Brand]) -> "Diff":
     return difference
 
 
-async def run_trainings(settings: Settings, keys: Sequence[ModelKey], *, force: bool, watch: Watch | None = None) -> list[dict[str, Any]]:
-    """Run the `train` deployments of some models and return how each ended, in the order of `keys`."""
+async def run_trainings(
+    settings: Settings, keys: Sequence[ModelKey], *, force: bool, asked: Mapping[str, Any] | None = None, watch: Watch | None = None
+) -> list[dict[str, Any]]:
+    """Run the `train` deployments of some models and return how each ended, in the order of `keys`.
+
+    Args:
+        settings: Of this process.
+        keys: The models.
+        force: Train although nothing changed.
+        asked: Further parameters of the flow.
+        watch: Told of every change of state.
+    """
     find_server(settings)
     from prefect.client.orchestration import get_client
 
     from brandhouse_flows.deployments import run_deployments, train_deployment
 
+    parameters = {**({"force": True} if force else {}), **(asked or {})}
     ended: dict[str, RunChange] = {}
     async with get_client() as client:
-        async for change in run_deployments(client, [train_deployment(key) for key in keys], {"force": True} if force else {}):
+        async for change in run_deployments(client, [train_deployment(key) for key in keys], parameters):
             if watch is not None:
                 watch(change)
             if change.is_final:
@@ -81,7 +92,9 @@ async def run_trainings(settings: Settings, keys: Sequence[ModelKey], *, force: 
 
 
 def _result(key: ModelKey, change: "RunChange") -> dict[str, Any]:
-    outcome = {"Registered": "registered", "Unchanged": "unchanged", "GatesFailed": "gates_failed"}.get(change.state, "failed")
+    outcome = {"Registered": "registered", "Unchanged": "unchanged", "GatesFailed": "gates_failed", "Rehearsed": "rehearsed"}.get(
+        change.state, "failed"
+    )
     detail = change.message if change.is_completed else f"{key}: {change.state}: {change.message}"
     return {
         "brand": key.brand,

@@ -50,6 +50,7 @@ class DataFacts:
         rows_train: Rows learned from.
         rows_holdout: Rows judged on.
         rows_dropped: Rows without a target, used for neither.
+        rows_quarantined: Rows that contradict the input schema, used for neither.
     """
 
     dataset: str
@@ -58,6 +59,7 @@ class DataFacts:
     rows_train: int
     rows_holdout: int
     rows_dropped: int = 0
+    rows_quarantined: int = 0
 
 
 @dataclass(frozen=True)

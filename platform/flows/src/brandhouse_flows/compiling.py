@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from brandhouse_flows.conversions import answers_in_logarithms, custom_converters, prepare, take_out_level
 from brandhouse_flows.expressions import Kind
 from brandhouse_flows.feature_graph import ML_DOMAIN, TENSOR_TYPES, GraphWriter, depends_on_input
 from brandhouse_flows.tracing import Feature
@@ -30,6 +31,9 @@ NUMBERS = "numbers"
 TEXTS = "texts"
 
 DIVIDING_SCALERS = ("StandardScaler", "RobustScaler", "MaxAbsScaler")
+
+Inverse = tuple[str | float, ...]
+"""What is done to a regression's answer in double precision: a number is added, a word names an operation."""
 
 INVERSES: dict[Any, tuple[str, ...]] = {np.exp: ("Exp",), np.expm1: ("Exp", "minus one"), np.square: ("square",)}
 """Inverse functions of a transformed target that are appended to the graph."""
@@ -119,7 +123,7 @@ def _join(writer: GraphWriter, names: Sequence[str], output: str) -> None:
 # -- estimator -------------------------------------------------------------------------------------------------------
 
 
-def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, task: Task) -> tuple[Any, tuple[str, ...]]:
+def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, task: Task) -> tuple[Any, Inverse]:
     """Convert a copy whose column transformers address columns by place: names may hold any characters."""
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -129,6 +133,9 @@ def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, t
         _check_vectorizer(part)
         if hasattr(part, "flatten_transform"):
             part.flatten_transform = False  # shapes `transform` only, and the converter knows no other
+    prepare(list(_parts(model)))
+    steps: Inverse = ("Exp", *inverse) if answers_in_logarithms(model) else inverse
+    steps = (take_out_level(model), *steps) if "Exp" in steps else steps
     _address_by_place(model, places)
     types = [(NUMBERS, FloatTensorType([None, numbers]))] if numbers else []
     types += [(TEXTS, StringTensorType([None, texts]))] if texts else []
@@ -139,7 +146,8 @@ def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, t
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter's advice is for its developers; the comparison decides
             opsets = {"": OPSET, ML_DOMAIN: ML_OPSET}
-            return convert_sklearn(model, "model", initial_types=types, options=options, target_opset=opsets), inverse
+            known = custom_converters()
+            return convert_sklearn(model, "model", initial_types=types, options=options, target_opset=opsets, **known), steps
     except Exception as error:  # skl2onnx raises whatever its converters meet
         first = next(iter(str(error).strip().splitlines()), "")
         raise NotCompilableError(f"{type(estimator).__name__} does not convert: {type(error).__name__}: {first[:200]}") from error
@@ -210,7 +218,7 @@ def _place(columns: Any, indices: Any, places: dict[int, int]) -> Any:
     return found[0] if is_scalar else found
 
 
-def _append_estimator(writer: GraphWriter, graph: Any, inverse: tuple[str, ...], task: Task) -> str:
+def _append_estimator(writer: GraphWriter, graph: Any, inverse: Inverse, task: Task) -> str:
     writer.nodes += graph.node
     writer.initializers += graph.initializer
     if task is not Task.REGRESSION:
@@ -223,10 +231,12 @@ def _append_estimator(writer: GraphWriter, graph: Any, inverse: tuple[str, ...],
     return "score"
 
 
-def _invert(writer: GraphWriter, score: str, inverse: tuple[str, ...]) -> str:
+def _invert(writer: GraphWriter, score: str, inverse: Inverse) -> str:
     name = writer.cast(score, TensorProto.DOUBLE)
     for step in inverse:
         match step:
+            case float():
+                name = writer.emit("Add", [name, writer.constant(np.array(step))])
             case "Exp":
                 name = writer.emit("Exp", [name])
             case "minus one":
@@ -240,8 +250,9 @@ def _invert(writer: GraphWriter, score: str, inverse: tuple[str, ...]) -> str:
 
 
 def _build_model(writer: GraphWriter, output: str, extensions: dict[str, int]) -> bytes:
-    types = {"number": TensorProto.DOUBLE, "days": TensorProto.DOUBLE, "text": TensorProto.STRING, "lower": TensorProto.STRING}
-    inputs = [helper.make_tensor_value_info(f"in_{n}", types[one.transform], ["rows", 1]) for n, one in enumerate(writer.inputs)]
+    types = {"number": TensorProto.DOUBLE, "days": TensorProto.DOUBLE}  # all other transforms make texts
+    given = [types.get(one.transform, TensorProto.STRING) for one in writer.inputs]
+    inputs = [helper.make_tensor_value_info(f"in_{n}", kind, ["rows", 1]) for n, kind in enumerate(given)]
     width = 1 if output == "score" else None
     outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["rows", width])]
     graph = helper.make_graph(writer.nodes, "brandhouse", inputs, outputs, writer.initializers)

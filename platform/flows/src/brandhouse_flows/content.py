@@ -52,16 +52,16 @@ def copy_whole(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def write_whole(target: Path, text: str) -> None:
-    """Write a small text file so that a reader sees the old or the new one.
+def write_whole(target: Path, content: str | bytes) -> None:
+    """Write a small file (a text in UTF-8) so that a reader sees the old or the new one.
 
     Raises:
         DiskFullError: If there is no space; nothing is left behind.
     """
 
     def write(descriptor: int) -> None:
-        with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as writer:
-            writer.write(text)
+        with os.fdopen(descriptor, "wb", closefd=False) as writer:
+            writer.write(content.encode() if isinstance(content, str) else content)
 
     _replace(target, write)
 

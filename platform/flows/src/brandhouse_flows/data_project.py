@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brandhouse_flows.content import copy_whole, disk_full_named, exclusive, hash_file, is_intact, write_whole
+from brandhouse_flows.pointers import Pointer, check_hash, read_pointer, write_pointer
 from brandhouse_flows.remotes import is_url, remote_address, remote_credentials
-from brandhouse_flows.sources import find_source
+from brandhouse_flows.sources import find_source, is_on_this_machine
 from brandhouse_shared.brands import Brand
-from brandhouse_shared.config import Dataset, FileSource
+from brandhouse_shared.config import Dataset
+from brandhouse_shared.declarations import FileSource
 from brandhouse_shared.errors import DataProjectLockedError, DatasetError, RetryableError, SnapshotMismatchError, join_bounded
 from brandhouse_shared.settings import Settings
 
@@ -32,16 +33,6 @@ LOCK_WAIT_SECONDS = 60.0
 """Longer than any import that ships; a training waits for another model's import of the same brand instead of failing."""
 
 COMMITTED_CONFIG = "# Cache, remote and credentials differ from machine to machine: config.local and the environment hold them.\n"
-
-_HASH = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """What the committed `.dvc` file names."""
-
-    hash_md5: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +81,16 @@ class DataProject:
         Raises:
             DatasetError: If there is none, or it is not one file's pointer.
         """
-        import yaml  # type: ignore[import-untyped]
+        return read_pointer(self._pointer_path(dataset), self._subject(dataset))
 
-        path = self._pointer_path(dataset)
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            (out,) = document["outs"]
-            pointer = Pointer(str(out["md5"]), int(out["size"]))
-        except FileNotFoundError as error:
-            raise DatasetError(f"{self._subject(dataset)}: no pointer {path.name}; make it with `brandhouse ingest`") from error
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{self._subject(dataset)}: {path.name} is no pointer to one file; restore it from Git") from error
-        self._check_hash(dataset, pointer.hash_md5)
-        return pointer
+    def has_pointer(self, dataset: str) -> bool:
+        """Whether the dataset ever had a snapshot."""
+        return self._pointer_path(dataset).is_file()
 
     def import_source(self, dataset: str, accept_new: bool = False) -> Snapshot:
         """Bring the source's bytes into the brand's folder, its cache and its remote.
 
+        A source that is not on this machine is not asked: what its pointer names is brought in. See `put`.
         The file under `data/` is made from the source: changes made to it by hand are replaced. If all is there
         already, nothing is read but one small file, and DVC is not imported. A source file that is not on this machine
         is no error while the snapshot that the pointer names can be fetched.
@@ -128,6 +112,41 @@ class DataProject:
         with self._locked():
             return self._import(dataset, declared, accept_new)
 
+    def put(self, dataset: str, path: Path, position: Mapping[str, Any] | None = None, *, after: Pointer | None = None) -> Snapshot:
+        """Make the bytes of a file the dataset's snapshot: cache and remote first, then the brand's folder, then the pointer.
+
+        However it ends, the pointer names bytes that can be fetched, and the position that belongs to them.
+
+        Args:
+            dataset: Name in `brand.toml`.
+            path: The new bytes, under a path that nobody else writes.
+            position: How far the source has been read.
+            after: The pointer that the bytes continue; None: they continue nothing, and replace whatever is there.
+
+        Raises:
+            RetryableError: If the pointer is not `after` any more.
+            DatasetError: If the remote cannot be used.
+            DataProjectLockedError: If another process holds the project for too long.
+            DiskFullError: If there is no space; what was there before still is.
+        """
+        declared = self._declared(dataset)
+        with self._locked():
+            self.ensure_initialised()
+            present = self.pointer(dataset) if self.has_pointer(dataset) else None
+            if after is not None and present != after:
+                raise RetryableError(f"{self._subject(dataset)}: another ingest was faster; it is tried again")
+            pointer = Pointer(hash_file(path), path.stat().st_size, position or {})
+            self._store(dataset, path, pointer.hash_md5)
+            workspace = self._brand.folder / declared.file
+            if not is_intact(workspace, pointer.hash_md5):
+                copy_whole(path, workspace)
+            if pointer != present:
+                write_pointer(self._pointer_path(dataset), workspace.name, pointer)
+            changed = present is None or present.hash_md5 != pointer.hash_md5
+            snapshot = Snapshot(dataset, declared.file, pointer.hash_md5, pointer.size_bytes, workspace, changed)
+            self._write_stamp(snapshot, None)
+            return snapshot
+
     def fetch(self, dataset: str, hash_md5: str) -> Path:
         """Return the verified bytes of any snapshot that was ever imported, under a path that stays.
 
@@ -139,7 +158,7 @@ class DataProject:
             DatasetError: If neither cache nor remote holds these bytes, or the remote's are damaged.
         """
         declared = self._declared(dataset)
-        self._check_hash(dataset, hash_md5)
+        check_hash(hash_md5, self._subject(dataset))
         path = self._home / "snapshots" / self._brand.name / hash_md5 / Path(declared.file).name
         if not is_intact(path, hash_md5):
             with self._locked():
@@ -150,8 +169,8 @@ class DataProject:
 
     def _import(self, dataset: str, declared: Dataset, accept_new: bool) -> Snapshot:
         self.ensure_initialised()
-        expected = self.pointer(dataset) if self._pointer_path(dataset).is_file() else None
-        source, is_original = self._source(dataset, declared, expected)
+        expected = self.pointer(dataset) if self.has_pointer(dataset) else None
+        source = self._source(dataset, declared, expected)
         workspace = self._brand.folder / declared.file
         found = hash_file(source)
         if expected and found != expected.hash_md5 and not accept_new:
@@ -161,42 +180,48 @@ class DataProject:
         self._store(dataset, workspace, found)
         changed = expected is None or expected.hash_md5 != found
         if changed:
-            self._write_pointer(dataset, workspace, found)
+            write_pointer(self._pointer_path(dataset), workspace.name, Pointer(found, workspace.stat().st_size))
         snapshot = Snapshot(dataset, declared.file, found, workspace.stat().st_size, workspace, changed)
-        if is_original:
+        if not is_on_this_machine(declared.source):
+            self._write_stamp(snapshot, None)
+        elif source != self._cached_path(found):
             self._write_stamp(snapshot, source)
         return snapshot
 
-    def _source(self, dataset: str, declared: Dataset, expected: Pointer | None) -> tuple[Path, bool]:
-        """The source's file, or the pointer's snapshot where the file is on another machine only."""
+    def _source(self, dataset: str, declared: Dataset, expected: Pointer | None) -> Path:
+        """The source's file, or the pointer's snapshot where the source is somewhere else."""
+        if not is_on_this_machine(declared.source):
+            return self._held(dataset, declared, expected)
         try:
-            return find_source(self._brand, dataset), True
+            return find_source(self._brand, dataset)
         except DatasetError:
             # A file that is here and cannot be used is an error; only one that lives elsewhere is made up for.
             if not isinstance(declared.source, FileSource) or expected is None or (self._brand.folder / declared.source.path).exists():
                 raise
             try:
-                return self._cached(dataset, expected.hash_md5), False
+                return self._cached(dataset, expected.hash_md5)
             except DatasetError as error:
                 raise DatasetError(
                     f"{self._subject(dataset)}: the source {declared.source.path} is missing or empty, and so is the snapshot "
                     f"its pointer names: {error}"
                 ) from error
 
-    def _write_pointer(self, dataset: str, workspace: Path, hash_md5: str) -> None:
-        size = workspace.stat().st_size
-        text = f"outs:\n- md5: {hash_md5}\n  size: {size}\n  hash: md5\n  path: {_yaml_text(workspace.name)}\n"
-        ignore = workspace.parent / ".gitignore"
-        lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
-        if f"/{workspace.name}" not in lines:
-            write_whole(ignore, "".join(f"{line}\n" for line in [*lines, f"/{workspace.name}"]))
-        write_whole(self._pointer_path(dataset), text)
+    def _held(self, dataset: str, declared: Dataset, expected: Pointer | None) -> Path:
+        """The snapshot that the pointer names, from the brand's folder, its cache or its remote."""
+        if expected is None:
+            options = f" --from FILE --dataset {dataset}" if declared.source.kind == "upload" else ""
+            raise DatasetError(
+                f"{self._subject(dataset)}: there are no data yet; bring them in with `brandhouse ingest {self._brand.name}{options}`"
+            )
+        workspace = self._brand.folder / declared.file
+        return workspace if is_intact(workspace, expected.hash_md5) else self._cached(dataset, expected.hash_md5)
 
     def _kept(self, dataset: str, declared: Dataset) -> Snapshot | None:
         """The snapshot of the last import, if source, file, pointer and remote are provably as it left them."""
         try:
             stamp = json.loads(self._stamp_path(dataset).read_text(encoding="utf-8"))
-            source, workspace = find_source(self._brand, dataset), self._brand.folder / declared.file
+            source = find_source(self._brand, dataset) if is_on_this_machine(declared.source) else None
+            workspace = self._brand.folder / declared.file
             now = self._state(dataset, source, workspace)
         except (OSError, ValueError, DatasetError):
             return None  # the import looks at everything again and says what is wrong
@@ -204,13 +229,13 @@ class DataProject:
             return None
         return Snapshot(dataset, declared.file, stamp["hash_md5"], workspace.stat().st_size, workspace, changed=False)
 
-    def _write_stamp(self, snapshot: Snapshot, source: Path) -> None:
+    def _write_stamp(self, snapshot: Snapshot, source: Path | None) -> None:
         stamp = {"hash_md5": snapshot.hash_md5, "state": self._state(snapshot.dataset, source, snapshot.path)}
         write_whole(self._stamp_path(snapshot.dataset), json.dumps(stamp))
 
-    def _state(self, dataset: str, source: Path, workspace: Path) -> dict[str, Any]:
+    def _state(self, dataset: str, source: Path | None, workspace: Path) -> dict[str, Any]:
         return {
-            "source": _file_state(source),
+            "source": source and _file_state(source),
             "workspace": _file_state(workspace),
             "pointer": self._pointer_path(dataset).read_text(encoding="utf-8"),
             "remote": self._remote,
@@ -220,21 +245,21 @@ class DataProject:
 
     def _store(self, dataset: str, path: Path, hash_md5: str) -> None:
         """Put a file into cache and remote, over what is damaged there."""
-        cached = _object_path(self._cache_dir, hash_md5)
+        cached = self._cached_path(hash_md5)
         remote = None if is_url(self._remote) else _object_path(Path(self._remote), hash_md5)
         copies = [cached, *([remote] if remote else [])]
         damaged = [copy for copy in copies if not is_intact(copy, hash_md5)]
         if remote and not damaged:
             return
-        for copy in damaged:
-            copy.unlink(missing_ok=True)
         with self._opened(dataset, [copy.parent for copy in copies]) as repo:
+            for copy in damaged:
+                copy.unlink(missing_ok=True)
             repo.cache.local.add(str(path), repo.fs, hash_md5)
             _push(repo, cached, hash_md5)
 
     def _cached(self, dataset: str, hash_md5: str) -> Path:
         """The intact object in the brand's cache, fetched from its remote if need be."""
-        cached = _object_path(self._cache_dir, hash_md5)
+        cached = self._cached_path(hash_md5)
         if is_intact(cached, hash_md5):
             return cached
         cached.unlink(missing_ok=True)
@@ -258,6 +283,9 @@ class DataProject:
             repo.cache.local.add(str(arriving), repo.fs, hash_md5)
             arriving.unlink()
         return cached
+
+    def _cached_path(self, hash_md5: str) -> Path:
+        return _object_path(self._cache_dir, hash_md5)
 
     @contextmanager
     def _opened(self, dataset: str, written: list[Path]) -> Iterator[Any]:
@@ -331,10 +359,6 @@ class DataProject:
     def _subject(self, dataset: str) -> str:
         return f"{self._brand.name}/{dataset}"
 
-    def _check_hash(self, dataset: str, hash_md5: str) -> None:
-        if not _HASH.fullmatch(hash_md5):
-            raise DatasetError(f"{self._subject(dataset)}: {hash_md5[:40]!r} is no snapshot hash; allowed: 32 hexadecimal digits")
-
     def _pointer_path(self, dataset: str) -> Path:
         return self._brand.folder / f"{self._declared(dataset).file}.dvc"
 
@@ -362,10 +386,6 @@ def _network_errors() -> tuple[type[Exception], ...]:
 def _object_path(store: Path, hash_md5: str) -> Path:
     """Where DVC 3 keeps an object in a local cache or remote."""
     return store / "files" / "md5" / hash_md5[:2] / hash_md5[2:]
-
-
-def _yaml_text(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name) else json.dumps(name, ensure_ascii=False)
 
 
 def _file_state(path: Path) -> list[Any]:

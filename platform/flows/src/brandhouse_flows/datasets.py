@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("file", "folder", "text")
 MAX_UNPACKED_BYTES = 2 << 30
 """A zip that claims more is refused: a few kilobytes can unpack to anything."""
-_NUMBER = r"\s*[+-]?\d*(?:DECIMAL)?\d+(?:[eE][+-]?\d+)?\s*"
 _DAMAGE = (EOFError, zlib.error, zipfile.BadZipFile)
 
 
@@ -69,6 +68,7 @@ def _read_csv(dataset: Dataset, path: Path) -> pd.DataFrame:
     import pandas as pd
 
     options: dict[str, Any] = {"sep": dataset.separator, "encoding": dataset.encoding, "dtype": str, "keep_default_na": False}
+    options["skiprows"] = dataset.skip_rows
     try:
         first = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].tolist()
         _check_header(dataset, path, first)
@@ -80,8 +80,8 @@ def _read_csv(dataset: Dataset, path: Path) -> pd.DataFrame:
         raise DatasetError(f"{path.name}: the rows do not fit the columns: {str(error)[:200]}; look at `separator`") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus leading cells for an index, without a word
         raise DatasetError(f"{path.name}: the rows hold more cells than the {len(table.columns)} columns; look at `separator`")
-    cells = _as_cells(table)
-    return cells if dataset.decimal == "." else _with_decimal_point(cells, dataset.decimal)
+    cells = _as_cells(_stripped(table, dataset) if dataset.strip else table)
+    return cells if dataset.decimal == "." and dataset.thousands is None else _with_plain_numbers(cells, dataset)
 
 
 def _check_header(dataset: Dataset, path: Path, first: list[str]) -> None:
@@ -98,11 +98,30 @@ def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
     return texts.where(texts.notna(), None)
 
 
-def _with_decimal_point(cells: pd.DataFrame, decimal: str) -> pd.DataFrame:
-    """Rewrite the columns whose every value is a number with that decimal sign; a text such as a list keeps its own."""
-    number = _NUMBER.replace("DECIMAL", re.escape(decimal))
-    looks_numeric = {name: cells[name].dropna().str.fullmatch(number).all() for name in cells.columns}
-    return cells.assign(**{name: cells[name].str.replace(decimal, ".", regex=False) for name, numeric in looks_numeric.items() if numeric})
+def _stripped(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Drop blanks at the ends of cells; what then means no value becomes missing."""
+    stripped = {name: table[name].str.strip() for name in table.columns}
+    return table.assign(**{name: cells.where(~cells.isin(list(dataset.missing))) for name, cells in stripped.items()})
+
+
+def _with_plain_numbers(cells: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Rewrite the columns whose every value is a number of the declared form; a text such as a list keeps its own signs."""
+    is_number = re.compile(number_pattern(dataset.decimal, dataset.thousands))
+    plain = {}
+    for name in cells.columns:
+        known = cells[name].dropna()
+        if known.str.fullmatch(is_number).all():
+            ungrouped = cells[name] if dataset.thousands is None else cells[name].str.replace(dataset.thousands, "", regex=False)
+            plain[name] = ungrouped.str.replace(dataset.decimal, ".", regex=False)
+    return cells.assign(**plain)
+
+
+def number_pattern(decimal: str, thousands: str | None) -> str:
+    """The form of a number as a regular expression that the whole cell must match."""
+    whole = r"\d*" if thousands is None else rf"(?:\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|\d*)"
+    fraction = rf"(?:{re.escape(decimal)}\d+)?"
+    # It begins with a digit, or with the sign of the decimals and a digit; the parts alone do not ask for one.
+    return rf"\s*[+-]?(?=(?:{re.escape(decimal)})?\d){whole}{fraction}(?:[eE][+-]?\d+)?\s*"
 
 
 def _read_parquet(dataset: Dataset, path: Path) -> pd.DataFrame:

@@ -43,7 +43,7 @@ FOLLOW_SECONDS = 0.3
 
 LONGEST_FOLLOW_SECONDS = 1.0
 
-FIXED_PARAMETERS = ("brand", "model")
+FIXED_PARAMETERS = ("brand", "model", "dataset")
 """What a deployment is for; a run may not change it."""
 
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -112,18 +112,28 @@ def pool_of(brand: Brand) -> str:
 
 
 def desired_deployments(brands: Iterable[Brand], settings: Settings) -> list[DeploymentSpec]:
-    """The deployments of all brands, sorted by full name: one `ingest` a brand, one `train` a model."""
+    """The deployments of all brands, sorted by full name: an `ingest` a brand and a scheduled dataset, a `train` a model."""
     specs = [spec for brand in brands for spec in _specs_of(brand, settings)]
     return sorted(specs, key=lambda spec: spec.full_name)
 
 
 def _specs_of(brand: Brand, settings: Settings) -> list[DeploymentSpec]:
     ingest = _spec(brand, settings, "ingest", brand.name, "brandhouse_flows.ingesting:ingest_brand", {"brand": brand.name}, None)
-    return [ingest, *(_train_spec(brand, settings, key) for key in brand.model_keys)]
+    scheduled = [
+        _dataset_spec(brand, settings, name, dataset.schedule) for name, dataset in brand.config.datasets.items() if dataset.schedule
+    ]
+    return [ingest, *scheduled, *(_train_spec(brand, settings, key) for key in brand.model_keys)]
+
+
+def _dataset_spec(brand: Brand, settings: Settings, dataset: str, schedule: Schedule) -> DeploymentSpec:
+    """Who declares that a dataset is ingested by itself has said yes to new data; the contract still decides."""
+    parameters = {"brand": brand.name, "dataset": dataset, "accept_new": brand.config.capabilities.gets_new_data}
+    return _spec(brand, settings, "ingest", f"{brand.name}.{dataset}", "brandhouse_flows.ingesting:ingest_brand", parameters, schedule)
 
 
 def _train_spec(brand: Brand, settings: Settings, key: ModelKey) -> DeploymentSpec:
-    parameters = {"brand": brand.name, "model": key.model, "force": False}
+    asked = {"force": False, "estimator": "", "params": "", "sample": "", "dry_run": False}
+    parameters = {"brand": brand.name, "model": key.model, **asked}
     schedule = brand.model(key.model).schedule
     return _spec(brand, settings, "train", key.dotted, "brandhouse_flows.training:train_model", parameters, schedule)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from brandhouse_flows.baselines import build_baselines
+from brandhouse_flows.dask_folds import choose_scorer
 from brandhouse_flows.gates import ProductionComparison
 from brandhouse_flows.importance import Importance, measure_importance
 from brandhouse_flows.leakage import Leak, rank_features
@@ -86,7 +87,7 @@ def fit_models(plan: Plan, material: Material, code: ModelCode) -> Fitted:
     subject, train = str(plan.key), material.split.train
     features, target = material.features.iloc[train], material.target.values[train]
     groups = None if material.groups is None else material.groups[train]
-    choice = choose_candidate(code, plan.model, TrainingRows(features, target, groups), subject)
+    choice = choose_candidate(code, plan.model, TrainingRows(features, target, groups), subject, choose_scorer(plan))
     estimator = fit(build_candidate(code, subject, choice.candidate, choice.params), features, target, subject)
     baselines = {name: fit(model, features, target, subject) for name, model in build_baselines(plan.model.task, features).items()}
     return Fitted(choice, estimator, baselines, time.monotonic() - started)

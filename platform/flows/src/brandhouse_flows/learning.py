@@ -6,6 +6,8 @@ carried out (as a Prefect task, or just called) is the caller's `Step`.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,22 +15,29 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from brandhouse_flows.content import disk_full_named
+from brandhouse_flows.data_project import Snapshot
 from brandhouse_flows.evaluation import Evaluation, evaluate, fit_models
 from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.locks import training_lock
-from brandhouse_flows.material import prepare_material, take_snapshot
+from brandhouse_flows.material import prepare_material
 from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
 from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, store_and_register
+from brandhouse_flows.results import Learned, build_result, repeat_result
 from brandhouse_flows.resuming import find_finished
+from brandhouse_flows.scores import ScoreReport
+from brandhouse_flows.search import Choice
+from brandhouse_flows.snapshot_records import take_snapshot
 from brandhouse_flows.steps import Step
+from brandhouse_flows.wishes import check_params
 from brandhouse_shared.artifacts import CARD_HTML_FILE, ArtifactStore
-from brandhouse_shared.brands import load_brand_module
+from brandhouse_shared.brands import Brand, load_brand_module
 from brandhouse_shared.config import Risk
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import RunOutcome, RunRecord, Version
 from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import VersionKey
+from brandhouse_shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +71,130 @@ class Outcome:
     learning_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a run found that registers nothing.
+
+    Attributes:
+        gates: Results of the gates, production compared on the same hold-out.
+        passed: Whether a version of this run could serve.
+        report: The score with its interval, and its gains over the baselines and `production`.
+        production: The version it was compared with; None if there is none.
+        choice: The chosen candidate, its params and all trials.
+        estimator: Fitted on the training rows.
+        slices: Slices as plain values.
+        snapshot_hash: Of the data.
+        rows_train: Rows learned from.
+        rows_holdout: Rows judged on.
+        card: The card as Markdown.
+        detail: One sentence for people.
+        seconds: Of all steps.
+        learning_seconds: Of search and fits alone.
+    """
+
+    gates: list[GateResult]
+    passed: bool
+    report: ScoreReport
+    production: VersionKey | None
+    choice: Choice
+    estimator: Any
+    slices: list[dict[str, Any]]
+    snapshot_hash: str
+    rows_train: int
+    rows_holdout: int
+    card: str
+    detail: str
+    seconds: float
+    learning_seconds: float
+
+
 def train(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, force: bool = False) -> Outcome:
-    """Run a training under the model's lock and record its start and its end, however it ends.
+    """Run a training under the model's lock and record its start, its result and its end, however it ends.
 
     A run of the model whose process was killed is recorded as crashed first: that its lock is free proves it.
 
     Raises:
         AlreadyRunningError: If the same model is being trained; nothing is recorded.
         DiskFullError: If there is no space; no version is registered then.
-        BrandhouseError: If a step fails; no version is registered then.
+        BrandhouseError: If a step fails, or the plan is for a rehearsal; no version is registered then.
     """
-    with training_lock(plan.settings.home, plan.key, plan.run_id) as abandoned:
+    if not plan.wishes.may_register:
+        raise BrandhouseError(f"{plan.key}: a {plan.wishes.kind} run registers no version; use `rehearse`")
+    with _mirrored(plan, ledger, store), _on_record(plan, ledger) as ending:
+        outcome = run_training(plan, ledger, store, step, force=force)
+        ending.outcome, ending.detail = outcome.kind, outcome.detail
+    return outcome
+
+
+def rehearse(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step) -> Rehearsal:
+    """Train and judge one model, and register nothing: a dry run, also of code or data that nobody has committed.
+
+    The way is that of `train` up to the gates, always from the beginning, whatever was trained before. The run, its
+    params, its score and its trials are on record like those of any run (`kind` dry or sample, outcome `rehearsed`); no
+    version, artifact or stage comes of it. It does not wait for a training of the model, nor keep one from starting.
+
+    Args:
+        plan: What to train; `plan_training(..., wishes=Wishes(dry=True))` or with more wishes.
+        ledger: Where the run is recorded, and the version in production is found.
+        store: Where production's artifact is.
+        step: How a step is carried out; `brandhouse_flows.steps.call_step` just calls it.
+
+    Raises:
+        AlreadyRunningError: If the same model is being rehearsed.
+        WishError: If the candidate does not take the params asked for.
+        BrandhouseError: If a step fails: data, contract, brand code.
+    """
+    if plan.wishes.may_register:
+        raise BrandhouseError(f"{plan.key}: the plan asks for a version; plan a rehearsal with Wishes(dry=True)")
+    started = time.monotonic()
+    with _mirrored(plan, ledger, store), _on_record(plan, ledger) as ending:
+        with TemporaryDirectory(prefix="brandhouse-package-") as folder:
+            learned = _learn(plan, ledger, store, step, step("snapshot", take_snapshot, *_dataset(plan), ledger), Path(folder))
+        ledger.record_result(build_result(plan, learned, None))
+        rehearsal = _rehearsal(plan, learned, time.monotonic() - started)
+        ending.outcome, ending.detail = "rehearsed", rehearsal.detail
+    return rehearsal
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How a run ended, as its body says at its end."""
+
+    outcome: RunOutcome = "failed"
+    detail: str = ""
+
+
+@contextmanager
+def _on_record(plan: Plan, ledger: Ledger) -> Iterator[_Ending]:
+    """Hold the model's lock and record start and end of a run around its body."""
+    with training_lock(plan.settings.home, plan.key, plan.run_id, rehearsal=not plan.wishes.may_register) as abandoned:
         _end_abandoned(plan, ledger, abandoned)
         ledger.start_run(_start_of(plan))
+        ending = _Ending()
         try:
             # Libraries that write (ONNX, skops, BentoML, temporary folders) say it in the operating system's words.
             with disk_full_named(plan.settings.home):
-                outcome = run_training(plan, ledger, store, step, force=force)
+                yield ending
         except BaseException as error:
             _record_failure(plan, ledger, error)
             raise
-        ledger.end_run(plan.run_id, outcome.kind, outcome.detail)
-        return outcome
+        ledger.end_run(plan.run_id, ending.outcome, ending.detail)
+
+
+@contextmanager
+def _mirrored(plan: Plan, ledger: Ledger, store: ArtifactStore) -> Iterator[None]:
+    """Mirror the run to an MLflow server after its end, if one is set; whoever cancels a run does not wait for that."""
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # of any kind: a failed run is mirrored like any other, and fails all the same
+        failure = error
+    if plan.settings.mlflow_url is not None:
+        from brandhouse_flows.mlflow_mirror import mirror_after_run
+
+        mirror_after_run(plan.settings, ledger, store, plan.key)
+    if failure is not None:
+        raise failure
 
 
 def _start_of(plan: Plan) -> RunRecord:
@@ -96,6 +207,11 @@ def _start_of(plan: Plan) -> RunRecord:
         params_digest=plan.declaration_digest,
         actor=plan.settings.actor,
         started_at=datetime.now(UTC),
+        kind=plan.wishes.kind,
+        asked=plan.wishes.as_document(plan.model),
+        code_digest=plan.code_digest,
+        lock_hash=plan.lock_hash,
+        git_dirty=plan.git.dirty,
     )
 
 
@@ -125,37 +241,91 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         force: Train although data, code, lock and params are those of a registered version.
     """
     started = time.monotonic()
-    snapshot = step("snapshot", take_snapshot, plan.settings, plan.brand, plan.model.dataset, ledger)
-    fingerprint = plan.fingerprint(snapshot.hash_md5)
-    known = None if force else find_finished(plan, ledger, store, fingerprint)
+    snapshot = step("snapshot", take_snapshot, *_dataset(plan), ledger)
+    known = None if force else find_finished(plan, ledger, store, plan.fingerprint(snapshot.hash_md5))
     if known is not None:
+        ledger.record_result(repeat_result(plan, known))
         return _unchanged(known, time.monotonic() - started)
+    with TemporaryDirectory(prefix="brandhouse-package-") as folder:
+        learned = _learn(plan, ledger, store, step, snapshot, Path(folder))
+        record = build_record(plan, snapshot, learned.material, learned.fitted, learned.evaluation, learned.judged)
+        version, stage = step("store, register, promote", store_and_register, plan, ledger, store, Path(folder), record)
+    ledger.record_result(build_result(plan, learned, version.number))
+    zero = _deploy_zero(plan, ledger, store, step, learned)
+    gates = learned.judged.gates
+    return Outcome(
+        kind="registered" if gates_passed(gates) else "gates_failed",
+        version=version,
+        stage=stage,
+        gates=gates,
+        slices=[item.as_document() for item in learned.evaluation.slices],
+        model_zero=zero,
+        card=learned.judged.card.markdown,
+        card_path=store.find(plan.key, ledger.find_version(version).record.artifact_digest) / CARD_HTML_FILE,
+        detail=_say(plan, learned.evaluation, version, stage, gates, zero) + _say_quarantined(learned),
+        seconds=time.monotonic() - started,
+        learning_seconds=learned.fitted.seconds,
+    )
+
+
+def _dataset(plan: Plan) -> tuple[Settings, Brand, str]:
+    return plan.settings, plan.brand, plan.model.dataset
+
+
+def _learn(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, snapshot: Snapshot, folder: Path) -> Learned:
+    """Go the way from a snapshot to a judged package in `folder`."""
     code = load_brand_module(plan.brand, plan.model.entrypoint)
+    check_params(code, plan.model, plan.wishes, str(plan.key))
     material = step("contract, split, features", prepare_material, plan, snapshot, code)
     fitted = step("choose and fit", fit_models, plan, material, code)
     production = ledger.production(plan.key)
     evaluation = step("evaluate", evaluate, plan, material, fitted, production, store)
-    with TemporaryDirectory(prefix="brandhouse-package-") as folder:
-        judged = step("package, gates, card", package_and_judge, Path(folder), plan, snapshot, material, fitted, evaluation, code)
-        record = build_record(plan, snapshot, material, fitted, evaluation, judged)
-        version, stage = step("store, register, promote", store_and_register, plan, ledger, store, Path(folder), record)
-    passed = gates_passed(judged.gates)
-    zero = None
-    if not passed and production is None:
-        zero = step("model zero", deploy_model_zero, plan, ledger, store, snapshot, material, fitted, evaluation, code)
-    return Outcome(
-        kind="registered" if passed else "gates_failed",
-        version=version,
-        stage=stage,
-        gates=judged.gates,
-        slices=[item.as_document() for item in evaluation.slices],
-        model_zero=zero,
-        card=judged.card.markdown,
-        card_path=store.find(plan.key, ledger.find_version(version).record.artifact_digest) / CARD_HTML_FILE,
-        detail=_say(plan, evaluation, version, stage, judged.gates, zero),
-        seconds=time.monotonic() - started,
-        learning_seconds=fitted.seconds,
+    judged = step("package, gates, card", package_and_judge, folder, plan, snapshot, material, fitted, evaluation, code)
+    return Learned(snapshot, code, material, fitted, production, evaluation, judged)
+
+
+def _deploy_zero(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, learned: Learned) -> VersionKey | None:
+    if gates_passed(learned.judged.gates) or learned.production is not None:
+        return None
+    made = (learned.snapshot, learned.material, learned.fitted, learned.evaluation, learned.code)
+    return step("model zero", deploy_model_zero, plan, ledger, store, *made)
+
+
+def _rehearsal(plan: Plan, learned: Learned, seconds: float) -> Rehearsal:
+    split = learned.material.split
+    return Rehearsal(
+        gates=learned.judged.gates,
+        passed=gates_passed(learned.judged.gates),
+        report=learned.evaluation.report,
+        production=learned.production.key if learned.production else None,
+        choice=learned.fitted.choice,
+        estimator=learned.fitted.estimator,
+        slices=[item.as_document() for item in learned.evaluation.slices],
+        snapshot_hash=learned.snapshot.hash_md5,
+        rows_train=len(split.train),
+        rows_holdout=len(split.holdout),
+        card=learned.judged.card.markdown,
+        detail=_say_rehearsal(plan, learned),
+        seconds=seconds,
+        learning_seconds=learned.fitted.seconds,
     )
+
+
+def _say_rehearsal(plan: Plan, learned: Learned) -> str:
+    failed = _failed_gates(learned.judged.gates)
+    verdict = f"gates not passed: {', '.join(failed)}" if failed else "all gates passed"
+    score = f"{learned.evaluation.report.metric} {learned.evaluation.report.score:.4g}"
+    part = f"; learned from a part, {len(learned.material.split.train):,} rows" if plan.wishes.sample is not None else ""
+    return f"{plan.key}: {score}; {verdict}{part}; a {plan.wishes.kind} run, nothing was registered" + _say_quarantined(learned)
+
+
+def _say_quarantined(learned: Learned) -> str:
+    count = learned.material.quarantined
+    return f"; {count:,} rows of the snapshot are in quarantine" if count else ""
+
+
+def _failed_gates(gates: list[GateResult]) -> list[str]:
+    return [gate.name for gate in gates if gate.applicable and gate.passed is not True]
 
 
 def _unchanged(known: Version, seconds: float) -> Outcome:
@@ -165,7 +335,7 @@ def _unchanged(known: Version, seconds: float) -> Outcome:
 
 def _say(plan: Plan, evaluation: Evaluation, version: VersionKey, stage: Stage, gates: list[GateResult], zero: VersionKey | None) -> str:
     score = f"{evaluation.report.metric} {evaluation.report.score:.4g}"
-    failed = [gate.name for gate in gates if gate.applicable and gate.passed is not True]
+    failed = _failed_gates(gates)
     if failed:
         instead = f"; {zero} (baseline) serves until one passes" if zero else ""
         return f"{version}: {score}; gates not passed: {', '.join(failed)}{instead}"

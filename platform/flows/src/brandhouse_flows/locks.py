@@ -20,8 +20,14 @@ _HOLDER = re.compile(r"^process \d+, run (\S+)$")
 
 
 @contextmanager
-def training_lock(home: Path, key: ModelKey, run_id: str) -> Iterator[str | None]:
+def training_lock(home: Path, key: ModelKey, run_id: str, *, rehearsal: bool = False) -> Iterator[str | None]:
     """Hold the lock of one model.
+
+    Args:
+        home: Of the platform.
+        key: The model.
+        run_id: The run that holds it.
+        rehearsal: Take the lock of the model's dry runs, another one: somebody's experiment keeps no scheduled training away.
 
     Yields:
         The run that held the lock before and never let go of it, because its process was killed; None if there is none.
@@ -30,7 +36,7 @@ def training_lock(home: Path, key: ModelKey, run_id: str) -> Iterator[str | None
         AlreadyRunningError: If another process holds it.
         DiskFullError: If the lock's file cannot be written.
     """
-    path = home / "locks" / f"{key.dotted}.lock"
+    path = home / "locks" / f"{key.dotted}{'.rehearsal' if rehearsal else ''}.lock"
     with disk_full_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")

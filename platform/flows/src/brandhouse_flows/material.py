@@ -1,25 +1,23 @@
 """From a snapshot to the rows a model learns from and is judged on: contract, target, split, features."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from brandhouse_flows.data_project import DataProject, Snapshot
+from brandhouse_flows.data_project import Snapshot
 from brandhouse_flows.datasets import read_table
 from brandhouse_flows.planning import Plan
+from brandhouse_flows.quarantine import require_few_bad, sift_rows
+from brandhouse_flows.sampling import thin
 from brandhouse_flows.splits import HoldoutSplit, Target, encode_target, read_times, split_rows
 from brandhouse_shared.brands import Brand, ModelCode
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.contracts import Contract
 from brandhouse_shared.errors import DatasetError, EntrypointError, join_bounded
 from brandhouse_shared.features import build_model_input
-from brandhouse_shared.ledger.ledger import Ledger
-from brandhouse_shared.ledger.records import SnapshotRecord
-from brandhouse_shared.settings import Settings
 
 ROWWISE_SAMPLE = 5
 """Hold-out rows that are also turned into features one by one, as serving does."""
@@ -36,6 +34,7 @@ class Material:
         rows: Canonical frame of the input fields, all rows of `table`.
         features: Canonical feature frame, all rows of `table`.
         groups: Group of each row for a grouped split, else None.
+        quarantined: Rows with a target that contradict the input schema, and were left out.
     """
 
     table: pd.DataFrame
@@ -44,6 +43,7 @@ class Material:
     rows: pd.DataFrame
     features: pd.DataFrame
     groups: npt.NDArray[Any] | None
+    quarantined: int = 0
 
     @property
     def truth(self) -> npt.NDArray[Any]:
@@ -66,32 +66,6 @@ class Material:
         return self.table.iloc[self.split.holdout]
 
 
-def take_snapshot(settings: Settings, brand: Brand, dataset: str, ledger: Ledger, *, accept_new: bool = False) -> Snapshot:
-    """Bring one dataset in and record its snapshot, once.
-
-    Raises:
-        DatasetError: If the source is missing or its bytes are not those the pointer names.
-        RetryableError: If the brand's data project is locked, or the disk is full.
-    """
-    snapshot = DataProject(brand, settings).import_source(dataset, accept_new=accept_new)
-    known = {(record.dataset, record.hash_md5) for record in ledger.snapshots(brand.name)}
-    if (dataset, snapshot.hash_md5) not in known:
-        declared = brand.config.datasets[dataset]
-        ledger.record_snapshot(
-            SnapshotRecord(
-                brand=brand.name,
-                dataset=dataset,
-                file=snapshot.file,
-                hash_md5=snapshot.hash_md5,
-                size_bytes=snapshot.size_bytes,
-                rows=len(read_table(declared, snapshot.path)),
-                source=str(declared.source.model_dump(mode="json")),
-                recorded_at=datetime.now(UTC),
-            )
-        )
-    return snapshot
-
-
 def prepare_material(plan: Plan, snapshot: Snapshot, code: ModelCode) -> Material:
     """Check the table against the contract, split it, and build the features.
 
@@ -100,19 +74,34 @@ def prepare_material(plan: Plan, snapshot: Snapshot, code: ModelCode) -> Materia
         ContractViolationError: If the data contradict the input schema.
         EntrypointError: If `build_features` fails or gives a row other features alone than among others.
     """
-    table, target = read_learnable_rows(plan.brand, plan.model, str(plan.key), snapshot)
+    table, target, quarantined = _read_rows(plan.brand, plan.model, str(plan.key), snapshot)
     rows = Contract(plan.model.inputs).parse_table(table, str(plan.key))
     split = split_rows(table, plan.model, target.values, str(plan.key))
+    if plan.wishes.sample is not None:
+        kept, split = thin(table, target.values, split, plan.model, plan.wishes.sample, str(plan.key))
+        table, rows = table.iloc[kept].reset_index(drop=True), rows.iloc[kept].reset_index(drop=True)
+        target = replace(target, values=target.values[kept])
     features = build_model_input(code, rows, str(plan.key))
     _require_rowwise(code, rows, features, split, str(plan.key))
-    return Material(table, target, split, rows, features, _groups(plan.model, table))
+    return Material(table, target, split, rows, features, find_groups(plan.model, table), quarantined)
 
 
 def read_learnable_rows(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> tuple[pd.DataFrame, Target]:
-    """Read a snapshot and keep the rows that have a target, in time order where the split is by time.
+    """Read a snapshot and keep the rows that have a target and are not in quarantine, in time order where the split is by time.
 
     Raises:
         DatasetError: If a declared column is not in the data, or the target is unusable.
+        ContractViolationError: If more rows contradict the input schema than the dataset allows.
+    """
+    table, target, _ = _read_rows(brand, model, subject, snapshot)
+    return table, target
+
+
+def read_named_columns(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> pd.DataFrame:
+    """Read a snapshot that holds what target, slices and split name.
+
+    Raises:
+        DatasetError: If the file cannot be read, or lacks one of these columns.
     """
     table = read_table(brand.config.datasets[model.dataset], snapshot.path)
     wanted = [model.target, *model.slices, *([model.split.by] if model.split.by else [])]
@@ -122,6 +111,28 @@ def read_learnable_rows(brand: Brand, model: ModelConfig, subject: str, snapshot
             f"{subject}: {snapshot.file} lacks {join_bounded(lacking)}, named by target, slices or split; "
             f"columns: {join_bounded(table.columns, 40)}"
         )
+    return table
+
+
+def _read_rows(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> tuple[pd.DataFrame, Target, int]:
+    """Also return how many rows are in quarantine. Where no bad row is allowed, the contract itself refuses it later."""
+    table = read_named_columns(brand, model, subject, snapshot)
+    max_bad_share = brand.config.datasets[model.dataset].max_bad_share
+    quarantined = 0
+    if max_bad_share:
+        sifted = sift_rows(table, model)
+        require_few_bad(sifted, max_bad_share, subject)
+        quarantined = len(sifted.bad)
+        table = table.drop(index=sifted.bad.index).reset_index(drop=True)
+    return *encode_rows(table, model, subject), quarantined
+
+
+def encode_rows(table: pd.DataFrame, model: ModelConfig, subject: str) -> tuple[pd.DataFrame, Target]:
+    """Put the rows in time order where the split is by time, and keep those that have a target.
+
+    Raises:
+        DatasetError: If a time cannot be read, or the target is unusable.
+    """
     if model.split.kind == "time":
         times = read_times(table[str(model.split.by)], model.split, subject)
         table = table.iloc[np.argsort(times, kind="stable")].reset_index(drop=True)
@@ -154,7 +165,8 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(np.isclose(one, other, rtol=1e-5, atol=1e-8, equal_nan=True))
 
 
-def _groups(model: ModelConfig, table: pd.DataFrame) -> npt.NDArray[Any] | None:
+def find_groups(model: ModelConfig, table: pd.DataFrame) -> npt.NDArray[Any] | None:
+    """Number the groups of a grouped split; None for any other split."""
     if model.split.kind != "grouped":
         return None
     column = table[str(model.split.by)]

@@ -24,7 +24,7 @@ from brandhouse_flows.skops_files import dump_skops
 from brandhouse_flows.tracing import trace_features
 from brandhouse_shared.answering import Predictor, load_predictor
 from brandhouse_shared.artifacts import MANIFEST_FILE, ONNX_FILE, SAMPLE_FILE, SKOPS_FILE, Manifest, Runtime
-from brandhouse_shared.brands import Brand, ModelCode, code_digest
+from brandhouse_shared.brands import Brand, ModelCode, code_digest, read_code
 from brandhouse_shared.config import Scalar
 from brandhouse_shared.contracts import Contract
 from brandhouse_shared.errors import BrandhouseError
@@ -247,8 +247,7 @@ def _keep_python(folder: Path, subject: Subject, estimator: Any, reason: str) ->
     if subject.code_digest != code_digest(subject.brand):
         raise PackagingError(f"{subject.key}: the brand's code was changed while the model was trained; train again")
     (folder / SKOPS_FILE).write_bytes(content)
-    source = subject.brand.source_dir
-    files = {path.relative_to(source).as_posix(): path.read_bytes().decode() for path in sorted(source.rglob("*.py"))}
+    files = {path: content.decode() for path, content in sorted(read_code(subject.brand).items())}
     return subject.manifest(Runtime.PYTHON, reason, code_files=files)
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from brandhouse_flows.wishes import Wishes, apply_wishes
 from brandhouse_shared.brands import Brand, code_digest, find_brand
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.errors import BrandhouseError
@@ -22,6 +23,12 @@ _NO_COMMIT_YET = "(initial)"
 NOT_FINGERPRINTED = {"schedule", "serving", "monitoring", "description"}
 """Parts of a model's declaration that do not change what is trained; of `serving`, the latency budget is a gate and counts."""
 
+DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share"}
+"""Parts of a dataset's declaration that do not change what is trained: a share that is exceeded stops the training."""
+
+ADDED_LATER = {"thousands": None, "skip_rows": 0, "strip": False, "others": False}
+"""Keys of datasets and input fields that did not exist from the beginning, and what leaves older fingerprints as they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class GitState:
@@ -33,7 +40,11 @@ class GitState:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training of one model, before the data are known."""
+    """One training of one model, before the data are known.
+
+    Attributes:
+        model: What the brand declares, after the wishes.
+    """
 
     settings: Settings
     brand: Brand
@@ -44,42 +55,58 @@ class Plan:
     code_digest: str
     run_id: str
     run_url: str
+    wishes: Wishes = field(default_factory=Wishes)
 
     @property
     def declaration_digest(self) -> str:
         """SHA-256 of what the brand declares about data and model."""
         declared = self.model.model_dump(mode="json", exclude=NOT_FINGERPRINTED)
-        dataset = self.brand.config.datasets[self.model.dataset].model_dump(mode="json", exclude={"source"})
-        return _digest([declared, dataset, self.model.serving.latency_budget_ms])
+        declared["inputs"] = {name: _as_before(field) for name, field in declared["inputs"].items()}
+        dataset = self.brand.config.datasets[self.model.dataset].model_dump(mode="json", exclude=DATASET_NOT_FINGERPRINTED)
+        return _digest([declared, _as_before(dataset), self.model.serving.latency_budget_ms])
 
     def fingerprint(self, snapshot_hash: str) -> str:
         """SHA-256 of everything that decides the outcome: data, code, lock, declaration and template."""
         return _digest([TEMPLATE_VERSION, snapshot_hash, self.code_digest, self.lock_hash, self.declaration_digest])
 
 
+def _as_before(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out newer keys that say nothing."""
+    return {key: value for key, value in document.items() if key not in ADDED_LATER or value != ADDED_LATER[key]}
+
+
 def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def plan_training(settings: Settings, key: ModelKey, run_id: str, run_url: str) -> Plan:
+def plan_training(settings: Settings, key: ModelKey, run_id: str, run_url: str, wishes: Wishes | None = None) -> Plan:
     """Collect what a training needs.
 
+    Args:
+        settings: Of this process.
+        key: What to train.
+        run_id: Names the run in the ledger.
+        run_url: Of the flow run; "local" without a server.
+        wishes: What is asked beside what the brand declares.
+
     Raises:
+        WishError: If a wish does not fit the declaration.
         UnknownBrandError, UnknownModelError, BrandConfigError: If the model is not declared, or not validly.
         BrandhouseError: If the workspace has no lock file.
     """
     brand = find_brand(settings.brands_dir, key.brand)
-    model = brand.model(key.model)
+    wishes = wishes or Wishes()
     return Plan(
         settings=settings,
         brand=brand,
-        model=model,
+        model=apply_wishes(brand.model(key.model), wishes, str(key)),
         key=key,
         git=read_git_state(settings.root),
         lock_hash=read_lock_hash(settings.lock_file),
         code_digest=code_digest(brand),
         run_id=run_id,
         run_url=run_url,
+        wishes=wishes,
     )
 
 

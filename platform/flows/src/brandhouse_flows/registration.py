@@ -1,7 +1,5 @@
 """From a fitted model to a registered version: package, gates, card, record, promotion, and model zero."""
 
-import importlib.metadata
-import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from brandhouse_flows.baselines import DUMMY
 from brandhouse_flows.card import Card, CardData, CodeFacts, DataFacts, render_card
 from brandhouse_flows.data_project import Snapshot
+from brandhouse_flows.environment import read_environment
 from brandhouse_flows.evaluation import PRODUCTION, Evaluation, Fitted
 from brandhouse_flows.gates import GateResult, gates_passed, judge
 from brandhouse_flows.material import Material
@@ -82,7 +81,13 @@ def _collect_card_data(
     gates: list[GateResult],
 ) -> CardData:
     rows = DataFacts(
-        snapshot.dataset, snapshot.file, snapshot.hash_md5, len(material.split.train), len(material.split.holdout), material.target.missing
+        dataset=snapshot.dataset,
+        file=snapshot.file,
+        hash_md5=snapshot.hash_md5,
+        rows_train=len(material.split.train),
+        rows_holdout=len(material.split.holdout),
+        rows_dropped=material.target.missing,
+        rows_quarantined=material.quarantined,
     )
     code = CodeFacts(plan.git.commit, plan.git.dirty, plan.code_digest, TEMPLATE_VERSION, plan.lock_hash, read_environment())
     plots = draw_plots(
@@ -117,12 +122,6 @@ def _collect_card_data(
     )
 
 
-def read_environment() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    packages = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
-
-
 def constant_answer(material: Material) -> tuple[float, ...]:
     """The answer that needs no model: the training rows' median, or the shares of the classes."""
     train = material.target.values[material.split.train]
@@ -150,7 +149,7 @@ def build_record(
         "score": report.score,
         "score_low": report.low,
         "score_high": report.high,
-        "baseline_score": _best_baseline(plan, fitted, evaluation)[1],
+        "baseline_score": best_baseline(plan, fitted, evaluation)[1],
         "production_score": production.score if production and np.isfinite(production.score) else None,
         "gates": [gate.as_document() for gate in judged.gates],
         "gates_passed": gates_passed(judged.gates),
@@ -225,7 +224,7 @@ def deploy_model_zero(
 
     A high-risk brand's baseline waits for a person like any other version.
     """
-    name, score = _best_baseline(plan, fitted, evaluation)
+    name, score = best_baseline(plan, fitted, evaluation)
     difference = evaluation.report.differences[name]
     with TemporaryDirectory(prefix="brandhouse-zero-") as folder:
         judged = _package_baseline(Path(folder), plan, material, fitted.baselines[name], name, code)
@@ -280,7 +279,12 @@ def _package_baseline(folder: Path, plan: Plan, material: Material, estimator: A
     )
 
 
-def _best_baseline(plan: Plan, fitted: Fitted, evaluation: Evaluation) -> tuple[str, float]:
+def best_baseline(plan: Plan, fitted: Fitted, evaluation: Evaluation) -> tuple[str, float]:
+    """Name and hold-out score of the baseline to beat.
+
+    Raises:
+        EntrypointError: If no baseline has a score.
+    """
     scores = {name: evaluation.report.differences[name].score for name in fitted.baselines}
     sign = 1 if plan.model.metric_spec.greater_is_better else -1
     known = [name for name in scores if np.isfinite(scores[name])]

@@ -37,16 +37,18 @@ def remote_address(brand: Brand, settings: Settings) -> str:
 
 
 def remote_credentials(brand: str, remote: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment holds for this brand's remote, and for no other's.
+    """What the environment holds for this brand's remote or source, and for no other's; only what that kind of remote takes.
 
     Raises:
         DatasetError: If an S3 remote has no key of the brand's own: the machine's would open every brand's data.
     """
     prefix = f"BRANDHOUSE_SECRET_{brand.upper()}_"
-    given = {option: environment[prefix + name] for name, option in REMOTE_SECRETS.items() if environment.get(prefix + name)}
+    of_kind = "AWS_" if remote.startswith("s3://") else "REMOTE_"
+    wanted = {name: option for name, option in REMOTE_SECRETS.items() if is_url(remote) and name.startswith(of_kind)}
+    given = {option: environment[prefix + name] for name, option in wanted.items() if environment.get(prefix + name)}
     if remote.startswith("s3://") and not {"access_key_id", "secret_access_key"} <= given.keys():
         raise DatasetError(
-            f"{brand}: its remote is in S3, and it has no key; set {prefix}AWS_ACCESS_KEY_ID and {prefix}AWS_SECRET_ACCESS_KEY"
+            f"{brand}: {remote} is in S3, and the brand has no key; set {prefix}AWS_ACCESS_KEY_ID and {prefix}AWS_SECRET_ACCESS_KEY"
         )
     return given
 

@@ -1,14 +1,16 @@
 """Choose among a model's candidates: cross-validation on the training rows, and a search where spaces are declared.
 
 The hold-out is never touched here. The budget is shared by all candidates and ends at trials or seconds, whichever
-comes first; what was tried is part of the result.
+comes first; what was tried is part of the result. Where the folds are fitted is the matter of a `FoldScorer`: in this
+process, or on a Dask cluster (`dask_folds`). The same points are tried in the same order either way (ADR 0010).
 """
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,14 @@ Params = Mapping[str, Scalar]
 Floats = npt.NDArray[np.float64]
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Positions of the rows to fit on and of those to score on."""
+
+THREADED_ROWS = 20_000
+"""Rows from which a fit gains by several threads. With fewer they wait for each other longer than they work, and where others
+use the cores too, many times as long; what is learned is the same."""
+
+RANDOM_TRIALS = 10
+"""Points of a space that the sampler draws before it learns from scores. Only these may be scored at once: the points that
+follow depend on all results before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ class TrainingRows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Contest:
+class Contest:
     """What all trials have in common."""
 
     code: ModelCode
@@ -73,10 +83,81 @@ class _Contest:
     subject: str
 
 
-def choose_candidate(code: ModelCode, model: ModelConfig, rows: TrainingRows, subject: str) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One candidate with one set of params, before it is scored.
+
+    Attributes:
+        candidate: Its name.
+        params: Its params, which `build_estimator` takes.
+        tolerant: Whether a failing fit makes a trial without a score, since not all points of a space need to fit each other.
+    """
+
+    candidate: str
+    params: dict[str, Scalar]
+    tolerant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScore:
+    """What one fold said: a score, or why the brand's code gave none."""
+
+    score: float
+    seconds: float
+    refusal: str = ""
+
+
+class FoldScorer(Protocol):
+    """Scores attempts fold by fold."""
+
+    @property
+    def at_once(self) -> int:
+        """How many attempts it is worth giving at once."""
+
+    def score(self, attempts: Sequence[Attempt]) -> list[list[FoldScore]]:
+        """Return the folds of each attempt, in their order; none follow a refused one."""
+
+
+OpenScorer = Callable[[Contest], AbstractContextManager[FoldScorer]]
+
+
+class ScorerHere:
+    """Scores in this process, one fold after another."""
+
+    at_once = 1
+
+    def __init__(self, contest: Contest) -> None:
+        self._contest = contest
+
+    def score(self, attempts: Sequence[Attempt]) -> list[list[FoldScore]]:
+        """Fit and score each fold."""
+        return [self._score(attempt) for attempt in attempts]
+
+    def _score(self, attempt: Attempt) -> list[FoldScore]:
+        scores: list[FoldScore] = []
+        for fold in range(len(self._contest.folds)):
+            scores.append(score_fold(self._contest, attempt, fold))
+            if scores[-1].refusal:
+                break
+        return scores
+
+
+def score_here(contest: Contest) -> AbstractContextManager[FoldScorer]:
+    """Return what scores in this process."""
+    return nullcontext(ScorerHere(contest))
+
+
+def choose_candidate(code: ModelCode, model: ModelConfig, rows: TrainingRows, subject: str, open_scorer: OpenScorer = score_here) -> Choice:
     """Return the candidate and params with the best cross-validated score.
 
     A single candidate without a search space is taken as it is: there is nothing to choose.
+
+    Args:
+        code: The model's module.
+        model: Declares candidates, budget and metric.
+        rows: The training rows.
+        subject: Model key for messages.
+        open_scorer: Where folds are fitted; decides how long it takes, not what is chosen.
 
     Raises:
         EntrypointError: If `build_estimator` does not take the params, or no trial could be fitted.
@@ -87,20 +168,29 @@ def choose_candidate(code: ModelCode, model: ModelConfig, rows: TrainingRows, su
         name, candidate = next(iter(candidates.items()))
         return Choice(name, dict(candidate.params), ())
     deadline = time.monotonic() + model.search.seconds
-    contest = _Contest(code, model, rows, divide_into_folds(model, rows, subject), subject)
-    trials: list[Trial] = []
-    searched = [name for name, candidate in candidates.items() if candidate.space]
-    for name, candidate in candidates.items():
-        trials.append(_try(contest, name, dict(candidate.params)))
-        if candidate.space and time.monotonic() < deadline:
-            budget = max(1, (model.search.trials - len(candidates)) // len(searched))
-            trials += _search(contest, name, candidate, budget, deadline)
+    contest = Contest(code, model, rows, divide_into_folds(model, rows, subject), subject)
+    with open_scorer(contest) as scorer:
+        trials = _run_trials(contest, scorer, deadline)
     finite = [trial for trial in trials if np.isfinite(trial.score)]
     if not finite:
         raise EntrypointError(f"{subject}: no candidate has a finite {model.metric} on the training rows; look at features and metric")
     sign = 1 if model.metric_spec.greater_is_better else -1
     best = max(finite, key=lambda trial: sign * trial.score)
     return Choice(best.candidate, best.params, tuple(trials))
+
+
+def _run_trials(contest: Contest, scorer: FoldScorer, deadline: float) -> list[Trial]:
+    """Try the candidates as declared, then search the spaces; each candidate's trials follow each other in the result."""
+    candidates = contest.model.candidates
+    declared = _score(contest, scorer, [Attempt(name, dict(candidate.params)) for name, candidate in candidates.items()])
+    searched = [name for name, candidate in candidates.items() if candidate.space]
+    trials: list[Trial] = []
+    for trial, (name, candidate) in zip(declared, candidates.items(), strict=True):
+        trials.append(trial)
+        if candidate.space:
+            budget = max(1, (contest.model.search.trials - len(candidates)) // len(searched))
+            trials += _search(contest, scorer, name, candidate, budget, deadline)
+    return trials
 
 
 def build_candidate(code: ModelCode, subject: str, name: str, params: Params) -> Any:
@@ -127,7 +217,7 @@ def fit(estimator: Any, features: pd.DataFrame, target: npt.NDArray[Any], subjec
         EntrypointError: If fitting raises.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _fitting_threads(len(features)):
             # A search may try params that do not converge; their score says so.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return estimator.fit(features, target)
@@ -153,7 +243,8 @@ def predict(estimator: Any, task: Task, features: pd.DataFrame, subject: str, cl
             f"{subject}: {type(estimator).__name__} has no predict_proba; wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
     try:
-        answer = estimator.predict(features) if task is Task.REGRESSION else estimator.predict_proba(features)
+        with _fitting_threads(len(features)):
+            answer = estimator.predict(features) if task is Task.REGRESSION else estimator.predict_proba(features)
     except Exception as error:  # brand code may raise anything; the brand fails alone
         name = type(estimator).__name__
         raise EntrypointError(f"{subject}: predicting with {name} raised {type(error).__name__}: {str(error)[:300]}") from error
@@ -168,6 +259,12 @@ def predict(estimator: Any, task: Task, features: pd.DataFrame, subject: str, cl
     return values
 
 
+def _fitting_threads(rows: int) -> AbstractContextManager[Any]:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return nullcontext() if rows >= THREADED_ROWS else cast("AbstractContextManager[Any]", threadpool_limits(1))
+
+
 def _with_all_classes(probabilities: Floats, estimator: Any, classes: int) -> Floats:
     """Give a class that was absent from the rows of the fit the probability 0."""
     known = getattr(estimator, "classes_", None)
@@ -178,24 +275,28 @@ def _with_all_classes(probabilities: Floats, estimator: Any, classes: int) -> Fl
     return whole
 
 
-def _search(contest: _Contest, name: str, candidate: Candidate, budget: int, deadline: float) -> list[Trial]:
+def _search(contest: Contest, scorer: FoldScorer, name: str, candidate: Candidate, budget: int, deadline: float) -> list[Trial]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial without a score is told by the trials themselves
     model = contest.model
     direction = optuna.study.StudyDirection.MAXIMIZE if model.metric_spec.greater_is_better else optuna.study.StudyDirection.MINIMIZE
-    study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=model.split.seed))
+    sampler = optuna.samplers.TPESampler(seed=model.split.seed, n_startup_trials=RANDOM_TRIALS)
+    study = optuna.create_study(direction=direction, sampler=sampler)
     trials: list[Trial] = []
-
-    def objective(suggestion: Any) -> float:
-        params = dict(candidate.params) | {key: _suggest(suggestion, key, space) for key, space in candidate.space.items()}
-        trials.append(_try(contest, name, params, tolerant=True))
-        if not np.isfinite(trials[-1].score):
-            raise optuna.TrialPruned
-        return trials[-1].score
-
-    study.optimize(objective, n_trials=budget, timeout=max(0.0, deadline - time.monotonic()))
+    while len(trials) < budget and time.monotonic() < deadline:
+        wave = min(max(1, min(scorer.at_once, RANDOM_TRIALS - len(trials))), budget - len(trials))
+        asked = [study.ask() for _ in range(wave)]
+        attempts = [Attempt(name, _suggest_all(suggestion, candidate), tolerant=True) for suggestion in asked]
+        for suggestion, trial in zip(asked, _score(contest, scorer, attempts), strict=True):
+            trials.append(trial)
+            pruned = None if np.isfinite(trial.score) else optuna.trial.TrialState.PRUNED
+            study.tell(suggestion, None if pruned else trial.score, state=pruned)
     return trials
+
+
+def _suggest_all(suggestion: Any, candidate: Candidate) -> dict[str, Scalar]:
+    return dict(candidate.params) | {key: _suggest(suggestion, key, space) for key, space in candidate.space.items()}
 
 
 def _suggest(suggestion: Any, name: str, space: Distribution) -> Scalar:
@@ -208,33 +309,36 @@ def _suggest(suggestion: Any, name: str, space: Distribution) -> Scalar:
     return chosen
 
 
-def _try(contest: _Contest, name: str, params: dict[str, Scalar], *, tolerant: bool = False) -> Trial:
-    """Score one candidate over the folds.
+def _score(contest: Contest, scorer: FoldScorer, attempts: Sequence[Attempt]) -> list[Trial]:
+    for attempt in attempts:  # that `build_estimator` takes the params is checked in any case, before any fold is fitted
+        build_candidate(contest.code, contest.subject, attempt.candidate, attempt.params)
+    return [_trial_of(attempt, folds) for attempt, folds in zip(attempts, scorer.score(attempts), strict=True)]
 
-    Args:
-        contest: Folds, rows and code.
-        name: The candidate.
-        params: Its params. That `build_estimator` takes them is checked in any case.
-        tolerant: Whether a failing fit makes a trial without a score, since not all points of a space need to fit each other.
-    """
+
+def _trial_of(attempt: Attempt, folds: Sequence[FoldScore]) -> Trial:
+    refusal = next((fold.refusal for fold in folds if fold.refusal), "")
+    if refusal and not attempt.tolerant:
+        raise EntrypointError(refusal)
+    known = [fold.score for fold in folds if np.isfinite(fold.score)]
+    mean = float(np.mean(known)) if known and not refusal else float("nan")
+    return Trial(attempt.candidate, attempt.params, mean, sum(fold.seconds for fold in folds))
+
+
+def score_fold(contest: Contest, attempt: Attempt, fold: int) -> FoldScore:
+    """Fit an attempt on one fold's training part and score it on the rest."""
     started = time.monotonic()
-    build_candidate(contest.code, contest.subject, name, params)
-    scores: list[float] = []
     try:
-        for train, test in contest.folds:
-            scores.append(_score_fold(contest, name, params, train, test))
-    except EntrypointError:
-        if not tolerant:
-            raise
-        scores = []
-    known = [value for value in scores if np.isfinite(value)]
-    return Trial(name, params, float(np.mean(known)) if known else float("nan"), time.monotonic() - started)
+        value, refusal = _score_rows(contest, attempt, *contest.folds[fold]), ""
+    except EntrypointError as error:
+        value, refusal = float("nan"), str(error)
+    return FoldScore(value, time.monotonic() - started, refusal)
 
 
-def _score_fold(contest: _Contest, name: str, params: Params, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> float:
+def _score_rows(contest: Contest, attempt: Attempt, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> float:
     rows, task, subject = contest.rows, contest.model.task, contest.subject
     classes = 0 if task is Task.REGRESSION else int(rows.target.max()) + 1
-    estimator = fit(build_candidate(contest.code, subject, name, params), rows.features.iloc[train], rows.target[train], subject)
+    estimator = build_candidate(contest.code, subject, attempt.candidate, attempt.params)
+    fit(estimator, rows.features.iloc[train], rows.target[train], subject)
     return score(contest.model.metric, rows.target[test], predict(estimator, task, rows.features.iloc[test], subject, classes))
 
 

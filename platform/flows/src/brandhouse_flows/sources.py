@@ -1,6 +1,6 @@
-"""Where a dataset's bytes come from: a file that an installed package carries, or a file on this machine.
+"""Sources that are on this machine: a file that an installed package carries, or a file.
 
-A package is located, never imported: importing would run its code and cost seconds.
+All others are asked by `pulling`. A package is located, never imported: importing would run its code and cost seconds.
 """
 
 import importlib.util
@@ -8,18 +8,25 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path, PurePosixPath
 
 from brandhouse_shared.brands import Brand
-from brandhouse_shared.config import FileSource, PackageSource
+from brandhouse_shared.declarations import FileSource, PackageSource, Source
 from brandhouse_shared.errors import DatasetError
+
+
+def is_on_this_machine(source: Source) -> bool:
+    """Whether a source's bytes lie here, to be compared with the pointer whenever they are needed."""
+    return isinstance(source, PackageSource | FileSource)
 
 
 def find_source(brand: Brand, dataset: str) -> Path:
     """Return the file that a dataset of the brand is taken from; it exists and is not empty.
 
     Raises:
-        DatasetError: If it is missing, empty, outside the package, or inside another brand's folder.
+        DatasetError: If it is missing, empty, outside the package, inside another brand's folder, or not on this machine.
     """
     source = brand.config.datasets[dataset].source
     subject = f"{brand.name}/{dataset}"
+    if not isinstance(source, PackageSource | FileSource):
+        raise DatasetError(f"{subject}: its source is no file on this machine, but {source.kind}; `brandhouse ingest` brings it in")
     path = _in_package(brand, subject, source) if isinstance(source, PackageSource) else _on_disk(brand, subject, source)
     if path.stat().st_size == 0:
         raise DatasetError(f"{subject}: the source {source.path} is empty; restore the file")

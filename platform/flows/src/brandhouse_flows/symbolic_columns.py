@@ -306,6 +306,12 @@ class TextAccessor(Refusing):
         """Lower case; done before the graph, because ONNX asks the machine's locale."""
         return SymbolicColumn(_lower(self._node))
 
+    def strip(self) -> SymbolicColumn:
+        """Without blanks at both ends; done before the graph, because ONNX knows no such operation."""
+        if self._node.op != "input":
+            raise NotTraceableError(".str.strip() of a derived text; strip the input first")
+        return SymbolicColumn(_input_text(self._node, {"text": "strip", "lower": "clean"}))
+
 
 class DateAccessor(Refusing):
     """`Series.dt`, for dates and times in whole seconds."""
@@ -328,12 +334,18 @@ class DateAccessor(Refusing):
 
 def _lower(node: Node) -> Node:
     if node.op == "input":
-        return Node("input", Kind.TEXT, value=(node.value[0], "lower"), can_be_nan=False, can_be_inf=False)
+        return _input_text(node, {"text": "lower", "strip": "clean"})
     if node.op == "concat":
         return Node("concat", Kind.TEXT, tuple(_lower(part) for part in node.args), can_be_nan=False, can_be_inf=False)
     if node.is_const and node.value.isascii():
         return constant(node.value.lower())
     raise NotTraceableError(".str.lower() of a derived text; lower the input first")
+
+
+def _input_text(node: Node, successors: dict[str, str]) -> Node:
+    """The same input field with a further transform; one that was done already changes nothing."""
+    field, transform = node.value
+    return Node("input", Kind.TEXT, value=(field, successors.get(transform, transform)), can_be_nan=False, can_be_inf=False)
 
 
 def _keep(condition: Node, node: Node, other: Node) -> Node:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,6 +19,7 @@ import httpx
 from prefect.states import Scheduled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from brandhouse_flows.brand_secrets import secrets_of
 from brandhouse_flows.connection import outlast_outages
 from brandhouse_flows.processes import ProcessIdentity, hide_from_siblings, plain_environment
 from brandhouse_flows.reaper import Reaper, ReaperPolicy, end_group
@@ -26,13 +27,13 @@ from brandhouse_flows.run_records import RunRecords
 from brandhouse_flows.warm_child import ForkRequest
 from brandhouse_flows.warm_parent import WarmParent
 from brandhouse_shared.brands import brand_folders
+from brandhouse_shared.declarations import SECRET_PREFIX
 from brandhouse_shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 WORKER_TYPE = "brandhouse-warm"
-SECRET_PREFIX = "BRANDHOUSE_SECRET_"  # noqa: S105 - a name, no secret
 
 POLL_SECONDS = 0.25
 POLL_SHARE = 0.25
@@ -48,17 +49,6 @@ SWEEP_SECONDS = 2.0
 STOP_GRACE_SECONDS = 3.0
 WATCH_SECONDS = 0.03
 LONGEST_WAIT_SECONDS = 2.0
-
-
-def secrets_of(brand: str, known_brands: Iterable[str], source: Mapping[str, str]) -> dict[str, str]:
-    """The secrets of one brand: `BRANDHOUSE_SECRET_<BRAND>_*`.
-
-    A variable belongs to the longest brand name that fits, so that brand `auto` never sees those of `auto_plein`.
-    """
-    prefixes = {name: f"{SECRET_PREFIX}{name.upper()}_" for name in {brand, *known_brands}}
-    mine = {name: value for name, value in source.items() if name.startswith(prefixes[brand])}
-    longer = tuple(prefix for prefix in prefixes.values() if len(prefix) > len(prefixes[brand]) and prefix.startswith(prefixes[brand]))
-    return {name: value for name, value in mine.items() if not (longer and name.startswith(longer))}
 
 
 def shared_environment(source: Mapping[str, str]) -> dict[str, str]:

@@ -10,12 +10,12 @@ import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from brandhouse_serving import prediction_ids
-from brandhouse_serving.prediction_log import PredictionLog, append_durably, record_folder
+from brandhouse_serving.prediction_log import append_durably, record_folder
 from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.errors import BrandhouseError, ContractViolationError, InvalidNameError, join_bounded
 from brandhouse_shared.metrics import Task
@@ -39,10 +39,17 @@ class DuplicateLabelError(BrandhouseError):
         super().__init__(f"{key} already has a label for that prediction; the first one stays")
 
 
+class KnownPredictions(Protocol):
+    """Knows which predictions were made: the prediction log, or the records read back from it."""
+
+    def find(self, prediction_id: str) -> object | None:
+        """Return something if the prediction was made, else None."""
+
+
 class LabelStore:
     """Takes labels and keeps them beside the predictions."""
 
-    def __init__(self, home: Path, log: PredictionLog) -> None:
+    def __init__(self, home: Path, log: KnownPredictions) -> None:
         self._home = home
         self._log = log
         self._lock = threading.Lock()

@@ -64,10 +64,15 @@ def field_schema(field: InputField) -> Document:
     if field.values is not None:
         kinds = sorted({_JSON_TYPES[type(value)] for value in field.values})
         schema["type"] = kinds[0] if len(kinds) == 1 else kinds
-        schema["enum"] = list(field.values)
+        schema |= _other_values(field, kinds) if field.others else {"enum": list(field.values)}
     elif field.type in (FieldType.CATEGORY, FieldType.TEXT):
         schema |= {"maxLength": field.max_length, "minLength": 0 if field.nullable else 1}
     return _nullable(schema) if field.nullable else schema
+
+
+def _other_values(field: InputField, kinds: list[str]) -> Document:
+    """What a category takes beyond its listed values: any text, and a whole number where one is listed."""
+    return {"type": sorted({"string", *kinds}), "examples": list(field.values or ())[:10], "maxLength": field.max_length}
 
 
 def row_schema(manifest: Manifest) -> Document:

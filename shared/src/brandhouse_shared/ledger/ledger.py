@@ -22,6 +22,7 @@ from brandhouse_shared.ledger.records import (
     Run,
     RunOutcome,
     RunRecord,
+    RunResult,
     SnapshotRecord,
     StageChange,
     StageEvent,
@@ -39,12 +40,13 @@ from brandhouse_shared.ledger.rows import (
     read_key,
     read_key_event,
     read_run,
+    read_run_result,
     read_snapshot,
     read_stage_event,
     read_version,
 )
 from brandhouse_shared.ledger.status import STATUS_SQL, read_status_row
-from brandhouse_shared.ledger.tables import deployments, fallbacks, key_events, runs, snapshots, stage_events, versions
+from brandhouse_shared.ledger.tables import deployments, fallbacks, key_events, run_results, runs, snapshots, stage_events, versions
 from brandhouse_shared.names import ModelKey, VersionKey
 
 
@@ -89,7 +91,7 @@ class Ledger:
             run_log.start(connection, record)
 
     def end_run(self, run_id: str, outcome: RunOutcome, detail: str) -> None:
-        """Append how a run ended. `registered`, `unchanged` and `gates_failed` are final, a retry may follow the others.
+        """Append how a run ended. A retry may follow `failed`, `cancelled` and `crashed`; the other outcomes are final.
 
         Raises:
             LedgerError: If the run or the outcome is unknown, or the run has ended otherwise for good.
@@ -101,6 +103,21 @@ class Ledger:
         """Runs of one model or of all, newest first."""
         query = run_log.select_runs().limit(limit)
         return [read_run(row) for row in self._rows(query if key is None else query.where(of_model(runs, key)))]
+
+    def record_result(self, result: RunResult) -> None:
+        """Append what a run measured; of a retried run the newest counts.
+
+        Raises:
+            LedgerError: If there is no such run.
+        """
+        with self.database.writing() as connection:
+            run_log.add_result(connection, result)
+
+    def results(self, key: ModelKey, limit: int = 1000) -> dict[str, RunResult]:
+        """What a model's newest runs measured, by run id; runs of releases that kept no results are missing."""
+        query = _newest_first(run_results).where(of_model(run_results, key)).limit(limit)
+        found = [read_run_result(row) for row in self._rows(query)]
+        return {result.run_id: result for result in reversed(found)}
 
     # Versions and their stages
 

@@ -15,7 +15,12 @@ from brandhouse_shared.ledger.stages import Cause, Stage
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey, VersionKey
 
-RunOutcome = Literal["registered", "unchanged", "gates_failed", "failed", "cancelled", "crashed"]
+RunOutcome = Literal["registered", "unchanged", "gates_failed", "rehearsed", "failed", "cancelled", "crashed"]
+"""rehearsed: trained and judged on purpose without registering a version."""
+
+RunKind = Literal["full", "dry", "sample"]
+"""full: may register a version; dry: judged on everything, registers nothing; sample: the same, learned from a part of the rows."""
+
 
 _OPTIONAL = frozenset({"production_score"})
 _MAY_BE_EMPTY = frozenset({"params", "slices"})
@@ -87,6 +92,48 @@ class RunRecord(Record):
     params_digest: str
     actor: str
     started_at: UtcTime
+    kind: RunKind = "full"
+    asked: Document | None = None
+    """What the caller asked for beside what the brand declares: `estimator`, `params`, `sample`. None: nothing, or an older release."""
+    code_digest: str | None = None
+    """SHA-256 of the brand's code; None, like the next two, for a run of a release that did not keep it."""
+    lock_hash: str | None = None
+    git_dirty: Flag | None = None
+
+
+class RunResult(Record):
+    """What a run measured, whether or not it registered a version."""
+
+    run_id: str
+    key: Key
+    number: Count | None
+    """Version that it registered or, if nothing had changed, found; None if it registered none."""
+    metric: str
+    score: FiniteFloat
+    """On the hold-out, in the metric's unit; the same for the other scores."""
+    score_low: FiniteFloat | None
+    score_high: FiniteFloat | None
+    baseline_score: FiniteFloat
+    production_score: FiniteFloat | None
+    gates_passed: Flag
+    snapshot_hash: str
+    snapshot_dataset: str
+    rows_train: Count
+    rows_holdout: Count
+    candidate_name: str
+    estimator: str
+    """Class name of the fitted estimator."""
+    trials: Count
+    """Sets of parameters that the search tried; 0 if there was nothing to choose."""
+    learning_seconds: FiniteFloat
+    holdout_digest: str | None
+    """Names the rows that were held out: runs with the same one can be compared row by row. None: an older release."""
+    details_digest: str | None
+    """Names the file below the home with trials and hold-out predictions; None if nothing was trained."""
+    recorded_at: UtcTime
+    gates: list[Document]
+    params: Document
+    slices: list[Document]
 
 
 class Run(Record):

@@ -14,6 +14,7 @@ from brandhouse_shared.ledger.records import (
     Record,
     Run,
     RunRecord,
+    RunResult,
     SnapshotRecord,
     StageEvent,
     Version,
@@ -77,6 +78,11 @@ def read_run(row: Row[Any]) -> Run:
     values = _with_key(_without_seq(row))
     end = {name: values.pop(name) for name in ("outcome", "detail", "ended_at")}
     return Run(record=RunRecord.model_validate(values), **end)
+
+
+def read_run_result(row: Row[Any]) -> RunResult:
+    """A row of `run_results`."""
+    return RunResult.model_validate(_with_key(_without_seq(row)))
 
 
 def read_version(row: Row[Any]) -> Version:

@@ -6,9 +6,9 @@ from typing import Any, get_args
 from sqlalchemy import Connection, Select, select
 
 from brandhouse_shared.errors import LedgerError
-from brandhouse_shared.ledger.records import RunOutcome, RunRecord
+from brandhouse_shared.ledger.records import RunOutcome, RunRecord, RunResult
 from brandhouse_shared.ledger.rows import append, columns_of
-from brandhouse_shared.ledger.tables import run_ends, runs
+from brandhouse_shared.ledger.tables import run_ends, run_results, runs
 
 # What a retry of the same run may still change. A crash is often declared by another process than the run's own.
 _PROVISIONAL = frozenset({"failed", "cancelled", "crashed"})
@@ -47,6 +47,17 @@ def end(connection: Connection, run_id: str, outcome: RunOutcome, detail: str) -
     if present is not None and present not in _PROVISIONAL:
         raise LedgerError(f"run {run_id} has already ended as {present!r}; {outcome!r} was not recorded")
     append(connection, run_ends, {"run_id": run_id, "outcome": outcome, "detail": detail, "ended_at": datetime.now(UTC)})
+
+
+def add_result(connection: Connection, result: RunResult) -> None:
+    """Append what a run measured; of a retried run the newest counts.
+
+    Raises:
+        LedgerError: If there is no such run.
+    """
+    if connection.execute(select(runs.c.seq).where(runs.c.run_id == result.run_id)).first() is None:
+        raise LedgerError(f"there is no run {result.run_id[:80]!r} to measure; record its start first")
+    append(connection, run_results, columns_of(result))
 
 
 def select_runs() -> Select[Any]:

@@ -31,7 +31,7 @@ def ensure_schema(database: Database) -> None:
             raise _version_error(database, found)
     with _migrating(database) as connection:
         if _is_empty(connection):  # no other process was faster
-            _migrate(connection)
+            migrate(connection)
 
 
 def upgrade_schema(database: Database) -> str | None:
@@ -45,7 +45,7 @@ def upgrade_schema(database: Database) -> str | None:
         is_upgradable = _is_empty(connection) if found is None else compare_revision(found) != "newer"
         if not is_upgradable:
             raise _version_error(database, found)
-        _migrate(connection)
+        migrate(connection)
         return found
 
 
@@ -101,11 +101,12 @@ def _ensure_folder(database: Database) -> Path:
     return folder
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection, revision: str = HEAD) -> None:
+    """Bring the tables to a revision, by default this release's, in the caller's transaction."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    command.upgrade(config, revision)

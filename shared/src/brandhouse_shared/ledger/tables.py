@@ -105,6 +105,10 @@ runs = Table(
     _text("flow_run_url", nullable=True),
     *(_text(name) for name in ("git_commit", "params_digest", "actor")),
     _time("started_at"),
+    _text("kind"),
+    Column("asked", JSON(none_as_null=True), nullable=True),
+    *(_text(name, nullable=True) for name in ("code_digest", "lock_hash")),
+    Column("git_dirty", Boolean, nullable=True),
     UniqueConstraint("run_id"),
     Index("ledger_runs_by_model", "brand", "model", "seq"),
 )
@@ -117,6 +121,30 @@ run_ends = Table(
     _time("ended_at"),
     ForeignKeyConstraint(["run_id"], ["ledger_runs.run_id"]),
     Index("ledger_run_ends_by_run", "run_id", "seq"),
+)
+
+run_results = Table(
+    "ledger_run_results",
+    METADATA,
+    _seq(),
+    *(_text(name) for name in ("run_id", "brand", "model")),
+    _count("number", nullable=True),
+    _text("metric"),
+    _number("score"),
+    *(_number(name, nullable=True) for name in ("score_low", "score_high")),
+    _number("baseline_score"),
+    _number("production_score", nullable=True),
+    _flag("gates_passed"),
+    *(_text(name) for name in ("snapshot_hash", "snapshot_dataset")),
+    *(_count(name) for name in ("rows_train", "rows_holdout")),
+    *(_text(name) for name in ("candidate_name", "estimator")),
+    _count("trials"),
+    _number("learning_seconds"),
+    *(_text(name, nullable=True) for name in ("holdout_digest", "details_digest")),
+    _time("recorded_at"),
+    *(_json(name) for name in ("gates", "params", "slices")),
+    ForeignKeyConstraint(["run_id"], ["ledger_runs.run_id"]),
+    Index("ledger_run_results_by_model", "brand", "model", "seq"),
 )
 
 # Wide documents come last: SQLite then reads the narrow columns of a row without them.
