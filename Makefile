@@ -8,10 +8,13 @@ export UV_PYTHON_DOWNLOADS := never
 MEMBERS := shared platform/flows platform/serving platform/authoring platform/console
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) $(wildcard brands/*/pyproject.toml)
 BIN := .venv/bin
+# Unit tests share nothing and run beside each other; those with real servers are sensitive to time and run one by one.
+APART := tests/unit tests/architecture brands
+TOGETHER := tests/integration tests/e2e
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .tools/bin/uv:
 	@echo "bringing uv $(UV_VERSION) into .tools"
@@ -38,11 +41,13 @@ up: setup ## keep everything running on this machine until Ctrl-C
 
 .PHONY: test
 test: setup ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(APART) -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest $(TOGETHER) -m "not slow"
 
 .PHONY: test-all
 test-all: setup ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(APART) -n auto --dist loadfile
+	$(BIN)/python -m pytest $(TOGETHER)
 
 .PHONY: lint
 lint: setup ## format check, lint, import contracts, types, generated files
@@ -86,6 +91,10 @@ bench-flows: setup ## measure flows, registration and scale beside their peers; 
 .PHONY: bench-first-day
 bench-first-day: setup ## measure a brand team's first day beside its peer; writes docs/benchmarks/first-day.md
 	$(BIN)/python benchmarks/bench_first_day.py
+
+.PHONY: try-public-tables
+try-public-tables: setup ## try `new` on public tables through to an HTTP answer; writes docs/benchmarks/public-tables.md
+	$(BIN)/python benchmarks/try_public_tables.py
 
 .PHONY: bench-ready
 bench-ready: setup ## measure the ready estimators on public tables beside plain baselines; writes the figures into docs/ready

@@ -123,7 +123,7 @@ def measure_day(environment: dict[str, str], table: Path) -> dict[str, float]:
     started = time.perf_counter()
     key = json.loads(output([COMMAND, "keys", "create", "flats", "--json"], environment))["key"]
     steps["keys create"] = time.perf_counter() - started
-    row = first_row(environment, table)
+    row = example_row(environment)
     with serving([COMMAND, "serve", "--port", "{port}"], environment) as (port, started):
         body = {"instances": [row]}
         answer = ask(port, "/v1/flats/price/predict", body, {"Authorization": f"Bearer {key}"})
@@ -132,13 +132,10 @@ def measure_day(environment: dict[str, str], table: Path) -> dict[str, float]:
     return steps
 
 
-def first_row(environment: dict[str, str], table: Path) -> dict[str, Any]:
-    """A row of the table with the fields that the proposed brand takes."""
-    declared = tomllib.loads((Path(environment["BRANDHOUSE_ROOT"]) / "brands" / "flats" / "brand.toml").read_text())
-    inputs = declared["models"]["price"]["inputs"]
-    rows = pd.read_csv(table, nrows=50)
-    whole = rows.dropna(subset=[name for name in inputs if name in rows]).iloc[0]
-    return {name: (value.item() if hasattr(value, "item") else value) for name, value in whole[list(inputs)].items()}
+def example_row(environment: dict[str, str]) -> dict[str, Any]:
+    """The request that the proposed brand shows as its example."""
+    answers = Path(environment["BRANDHOUSE_ROOT"]) / "brands" / "flats" / ".template.toml"
+    return dict(tomllib.loads(answers.read_text())["answers"]["example"])
 
 
 def measure_peer(folder: Path, table: Path) -> dict[str, float]:

@@ -101,6 +101,22 @@ def test_a_table_becomes_a_model_that_answers_without_an_edit(house: Any, table:
     assert house.run("upgrade", "molen").stdout == "molen: is at today's template\n"
 
 
+def test_the_new_brands_owner_is_asked_from_the_first_change_on(house: Any, table: Path) -> None:
+    owners = house.root / ".github" / "CODEOWNERS"
+    owners.parent.mkdir()
+    owners.write_text("")
+    begin = ["new", "molen", "--from", str(table), "--target", "price", "--owner", "molen@house.example", "--json"]
+    (house.root / "pyproject.toml").write_text('[tool.brandhouse]\nplatform_owner = "platform@house.example"\n')
+
+    said = json.loads(house.run(*begin).stdout)
+    assert said["approval"] == ".github/CODEOWNERS names the owner now; commit it with the folder"
+    assert "/brands/molen/  molen@house.example" in owners.read_text()
+
+    (house.root / "pyproject.toml").write_text("")
+    begin[1] = "kade"
+    assert "still lacks the brand: pyproject.toml names no platform team" in json.loads(house.run(*begin).stdout)["approval"]
+
+
 def test_a_query_becomes_a_brand_and_no_url_is_written_anywhere(house: Any, table: Path, tmp_path: Path) -> None:
     database = tmp_path / "secret-place.db"
     with sqlite3.connect(database) as connection:
@@ -131,6 +147,7 @@ def test_a_query_becomes_a_brand_and_no_url_is_written_anywhere(house: Any, tabl
         ("new molen --target price", "--from / --sql"),
         ("new molen --target price --sql-env BRANDHOUSE_SECRET_MOLEN_X", "--sql / --query"),
         ("new molen --target price --from x.csv --query SELECT", "--sql / --query"),
+        ("new molen --target price --from x.csv --task guess", "--task"),
         ("upgrade", "BRAND / --ring"),
         ("upgrade casa --ring one", "BRAND / --ring"),
         ("upgrade --ring one --adopt", "--ring"),
@@ -232,6 +249,23 @@ def test_a_killed_beginning_is_no_brand_and_is_removed_by_the_next(house: Any, t
     assert "molen" not in [brand.name for brand in brands] and not broken, "and it looks like no brand"
     begin_brand(house.settings, values_of(table, "third"), table, house.ledger)
     assert traces(house) == [], "the next beginning removes folder, cache and remote of what was killed"
+
+
+def test_ctrl_c_leaves_nothing_and_says_so(house: Any, table: Path) -> None:
+    command = [sys.executable, "-c", KILLED_WHEN_DATA_ARE_IN, str(table)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=house.environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "data are in\n"
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert "molen: stopped; no brand was made, and nothing is left behind" in said
+    assert traces(house) == []
+    assert not (house.settings.brands_dir / "molen").exists()
+
+
+def test_the_task_may_be_given(house: Any, table: Path) -> None:
+    asked = ["new", "molen", "--from", str(table), "--target", "rooms/total", "--json"]
+    assert json.loads(house.run(*asked, "--task", "multiclass").stdout)["task"] == "multiclass"
 
 
 def test_brands_of_one_workspace_do_not_share_data(house: Any, table: Path) -> None:

@@ -17,7 +17,7 @@ TABLES = [
     ("dmba/csvFiles/accidentsFull.csv.gz", "MAX_SEV_IR", ("classes", "log_loss", "random"), set(), {"NO_INJ_I", "INJURY_CRASH"}),
     ("dmba/csvFiles/GermanCredit.csv.gz", "RESPONSE", ("yes_no", "roc_auc", "random"), {"OBS#"}, {"AGE", "MALE_SINGLE"}),
     ("dmba/csvFiles/BostonHousing.csv.gz", "MEDV", ("prices", "mae", "random"), set(), {"CAT. MEDV"}),
-    ("dmba/csvFiles/Airfares.csv.gz", "FARE", ("amounts", "mae", "random"), set(), {"S_INCOME"}),
+    ("dmba/csvFiles/Airfares.csv.gz", "FARE", ("amounts", "mae", "random"), set(), set()),
     ("dmba/csvFiles/Fundraising.csv.gz", "TARGET_B", ("yes_no", "roc_auc", "random"), {"Row Id", "Row Id.", "TARGET_D"}, {"TARGET_D"}),
     ("dmba/csvFiles/Wine.csv.gz", "Type", ("classes", "log_loss", "random"), set(), set()),
     ("dmba/csvFiles/NYPD_Motor_Vehicle_Collisions_1000.csv.gz", "BOROUGH", ("classes", "log_loss", "time"), {"UNIQUE KEY"}, {"ZIP CODE"}),

@@ -282,3 +282,19 @@ def test_recommendations_fit_in_a_brand_file() -> None:
     for module in MODULES:
         for candidate in recommend(module, 5_000).candidates.values():
             assert type(candidate).model_validate_json(candidate.model_dump_json()) == candidate
+
+
+def test_a_first_search_of_a_small_table_ends_soon_and_a_forest_for_classes_keeps_its_default() -> None:
+    for module in MODULES:
+        assert recommend(module, MANY_ROWS - 1).search.seconds <= 15
+    assert "max_features" in recommend("prices", 5_000).candidates["forest"].params
+    assert "max_features" not in recommend("yes_no", 5_000).candidates["forest"].params
+
+
+def test_a_category_of_many_values_is_one_column_though_the_target_holds_whole_numbers() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"town": [f"town {number}" for number in random.integers(0, 60, 600)]})
+    target = frame["town"].str[5:].astype(float).to_numpy() // 2
+    model = amounts.build_estimator("linear", numbers=[], categories=[], many_valued=["town"]).fit(frame, target)
+    assert model[0].transform(frame).shape == (600, 1)
+    assert np.abs(model.predict(frame) - target).mean() < 3

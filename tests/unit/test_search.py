@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from brandhouse_flows import search
 from brandhouse_flows.search import ScorerHere, TrainingRows, build_candidate, choose_candidate, divide_into_folds, predict
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.errors import DatasetError, EntrypointError
@@ -159,3 +160,19 @@ def test_prediction_of_the_wrong_shape_is_refused() -> None:
 def test_estimator_without_fit_is_refused() -> None:
     with pytest.raises(EntrypointError, match="build_estimator returned str; allowed: a scikit-learn estimator"):
         build_candidate(SimpleNamespace(build_estimator=lambda: "forest"), "casa/price", "default", {})
+
+
+def test_a_small_fit_keeps_to_one_thread_and_a_large_one_may_use_all() -> None:
+    from threadpoolctl import threadpool_info
+
+    seen: list[set[int]] = []
+
+    class Watched:
+        def fit(self, features: pd.DataFrame, target: np.ndarray) -> "Watched":
+            seen.append({pool["num_threads"] for pool in threadpool_info()})
+            return self
+
+    usual = {pool["num_threads"] for pool in threadpool_info()}
+    for rows in (search.THREADED_ROWS - 1, search.THREADED_ROWS):
+        search.fit(Watched(), pd.DataFrame({"x": np.zeros(rows)}), np.zeros(rows), "casa/price")
+    assert seen == [{1}, usual]

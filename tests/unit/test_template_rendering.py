@@ -235,3 +235,21 @@ def test_toml_is_written_as_it_is_read() -> None:
     assert read == {key: value for key, value in table.items() if value is not None}
     with pytest.raises(TypeError, match="NoneType"):
         toml_value(None)
+
+
+def test_a_clock_time_becomes_hour_and_minute_and_has_no_year() -> None:
+    answers = {**ANSWERS, "dates": ["sold", "at"], "inputs": {**ANSWERS["inputs"], "at": {"type": "date", "format": "%H:%M"}}}
+    code = render(read_template(ROOT), answers)["src/brand_casa/price.py"].decode()
+    ast.parse(code)
+    assert 'DATES = ["sold"]' in code
+    assert 'CLOCKS = ["at"]' in code
+    assert 'CLOCK_PARTS = ["hour", "minute"]' in code
+    assert "times.add_calendar(rows, CLOCKS, CLOCK_PARTS)" in code
+
+
+def test_a_table_with_clock_times_alone_has_no_dates() -> None:
+    answers = {**ANSWERS, "texts": [], "dates": ["at"], "inputs": {"at": {"type": "date", "format": "%H:%M:%S"}}}
+    code = render(read_template(ROOT), answers)["src/brand_casa/price.py"].decode()
+    ast.parse(code)
+    assert "DATES" not in code
+    assert "    return times.add_calendar(rows, CLOCKS, CLOCK_PARTS)" in code

@@ -121,7 +121,6 @@ class Dataset(Declared):
 
     format: Literal["csv", "parquet", "zip-text"] = "csv"
     """csv (also .gz, .bz2), parquet, or zip-text (one text a file; columns file, folder, text)."""
-
     separator: str = ","
     """Character between the cells of a csv file."""
     encoding: str = "utf-8-sig"
@@ -130,6 +129,8 @@ class Dataset(Declared):
     """Character before the decimals of a number."""
     thousands: Literal[".", ",", "'", " ", "_"] | None = None
     """Character between the thousands of a number, if the file writes one."""
+    units: tuple[str, ...] = ()
+    """Signs before or after a number that are dropped where all of a column are numbers then, such as € or %."""
     header: tuple[str, ...] | None = None
     """Column names where the file has no header row."""
     skip_rows: int = Field(default=0, ge=0)
@@ -138,10 +139,8 @@ class Dataset(Declared):
     """Whether blanks at both ends of a cell are dropped. Names of columns keep theirs."""
     missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "NULL", "null")
     """Cells that mean: no value."""
-
     max_bad_share: float = Field(default=0.0, ge=0, le=1)
     """Largest share of rows that may contradict an input schema. They are put in quarantine; with more, the data are refused."""
-
     schedule: Schedule | None = None
     """When the dataset is ingested by itself."""
 

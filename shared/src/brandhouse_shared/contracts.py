@@ -168,6 +168,16 @@ class Contract:
             reasons.setdefault(refusal.field, []).append(str(refusal))
         return frame, reasons
 
+    def require_columns(self, table: pd.DataFrame, subject: str) -> None:
+        """Refuse a table that lacks a declared column.
+
+        Raises:
+            ContractViolationError: With every column that is not in the data.
+        """
+        lacking = [f"{name}: {self._no_column(table, name)}" for name in self.fields if name not in table.columns]
+        if lacking:
+            raise ContractViolationError(subject, lacking)
+
     def refuse_cells(self, table: pd.DataFrame) -> tuple[pd.DataFrame, list[Refusal]]:
         """Return the canonical frame, refused cells missing, and which rows were refused why. Columns not in the data are left out."""
         import pandas as pd

@@ -92,33 +92,22 @@ def begin_brand(settings: Settings, values: Mapping[str, Any], table: Path, ledg
 
 
 def _fill(settings: Settings, folder: Path, dataset: str, table: Path, ledger: Ledger) -> None:
-    """Bring the data in; check data and folder as `ingest` and `check` do."""
-    from brandhouse_flows.data_project import DataProject
+    """Bring the data in, if every model can learn from them; then check the folder as `check` does."""
+    from brandhouse_flows.acceptance import require_learnable
+    from brandhouse_flows.data_project import DataProject, Snapshot
+    from brandhouse_flows.datasets import read_table
     from brandhouse_flows.snapshot_records import record_snapshot
-    from brandhouse_flows.uploads import check_upload, take_upload
+    from brandhouse_flows.uploads import take_upload
 
     brand = read_brand(folder)
-    is_upload = brand.config.datasets[dataset].source.kind == "upload"
-    if is_upload:
-        check_upload(brand, dataset, table)
-    _require_learnable(brand, dataset, table)
-    if is_upload:
-        take_upload(settings, brand, dataset, table, ledger)
+    declared = brand.config.datasets[dataset]
+    if declared.source.kind == "upload":
+        take_upload(settings, brand, dataset, table, ledger, lambda arrived, rows: require_learnable(brand, arrived, rows))
     else:  # the rows that were looked at are those that are taken: a second query might give others
+        arrived = Snapshot(dataset, declared.file, "", table.stat().st_size, table, changed=True)
+        require_learnable(brand, arrived, read_table(declared, table))
         record_snapshot(ledger, brand, DataProject(brand, settings).put(dataset, table))
     _require_good(settings, folder)
-
-
-def _require_learnable(brand: Brand, dataset: str, table: Path) -> None:
-    """Check the contract before the data go anywhere: a training must never be the first to find out."""
-    from brandhouse_flows.data_project import Snapshot
-    from brandhouse_flows.material import read_learnable_rows
-    from brandhouse_shared.contracts import Contract
-
-    snapshot = Snapshot(dataset, brand.config.datasets[dataset].file, "", table.stat().st_size, table, changed=True)
-    for key, model in zip(brand.model_keys, brand.config.models.values(), strict=True):
-        rows, _ = read_learnable_rows(brand, model, str(key), snapshot)
-        Contract(model.inputs).parse_table(rows, str(key))
 
 
 def _require_good(settings: Settings, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Names that a person typed and names that the platform needs, from names as they stand in a file."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from brandhouse_authoring.name_words import name_words
 from brandhouse_shared.errors import DatasetError, join_bounded
@@ -25,7 +26,10 @@ def find_column(wanted: str, names: Iterable[str]) -> str:
         raise DatasetError(
             f"several columns might be {wanted[:80]!r}: {join_bounded(repr(name) for name in close)}; write one as it stands"
         )
-    raise DatasetError(f"there is no column {wanted[:80]!r}; columns: {join_bounded((repr(name) for name in names), 40)}")
+    known = {name.strip().casefold(): name for name in names}
+    likely = [known[name] for name in get_close_matches(wanted.strip().casefold(), known, n=3)]
+    meant = f"; did you mean {' or '.join(repr(name) for name in likely)}?" if likely else ""
+    raise DatasetError(f"there is no column {wanted[:80]!r}; columns: {join_bounded((repr(name) for name in names), 40)}{meant}")
 
 
 def as_name(text: str, fallback: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from brandhouse_authoring.date_formats import guess_date_format
 from brandhouse_authoring.decisions import Question
-from brandhouse_authoring.name_words import CODE, COUNTING, ENTITY, ID, LONG_CODE, NUMBERING, YEAR, name_words
+from brandhouse_authoring.name_words import CODE, COUNTING, ENTITY, HOW_MANY, ID, LONG_CODE, NUMBERING, YEAR, name_words
 from brandhouse_authoring.number_ranges import declare_range
 from brandhouse_authoring.privacy_signs import Concern, Sign, find_sign
 from brandhouse_authoring.profiling import ColumnProfile
@@ -48,7 +48,8 @@ MIN_DISCLOSED_ROWS = 10
 """A value of a personal field is written down only if at least so many rows share it."""
 
 _ID_ENDING = re.compile(
-    r"(klant|customer|user|order|member|polis|policy|account|dossier|patient|student|client|gebruiker)(id|nr|nummer|number|no)$"
+    r"(klant|customer|user|order|member|polis|policy|account|dossier|patient|student|client|gebruiker|person|worker|household|firm|company"
+    r"|county|city|school|store|product|item|hotel|team|player)(id|nr|nummer|number|no)$"
 )
 _WEEKDAYS = re.compile(r"day_?(of_?)?_?week|week_?day", re.IGNORECASE)
 _PLAIN_WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
@@ -93,12 +94,16 @@ class Role:
 
 def decide_role(profile: ColumnProfile) -> Role:
     """Decide one column by itself."""
-    role = _typed(profile)
-    reason = _reason_to_leave_out(profile, role)
-    if reason:
-        role = replace(role, left_out=reason)
+    role = decide_type(profile)
     sign = find_sign(profile)
     return role if sign is None or profile.distinct < 2 else _with_sign(role, sign, profile)
+
+
+def decide_type(profile: ColumnProfile) -> Role:
+    """Decide type and use of one column, whatever it may say about persons."""
+    role = _typed(profile)
+    reason = _reason_to_leave_out(profile, role)
+    return replace(role, left_out=reason) if reason else role
 
 
 def _typed(profile: ColumnProfile) -> Role:
@@ -123,6 +128,8 @@ def _boolean(profile: ColumnProfile) -> Role | None:
     true, false = words & TRUE_WORDS, words & FALSE_WORDS
     if len(true) != 1 or len(false) != 1 or words != true | false:
         return None
+    if words <= {"0", "1", "0.0", "1.0"} and set(name_words(profile.name)) & HOW_MANY:
+        return None  # so far none or one; tomorrow two
     return Role(profile.name, {"type": "boolean"}, "yes or no", f"it holds {min(false)} and {min(true)}")
 
 
@@ -158,7 +165,9 @@ def _is_code(profile: ColumnProfile) -> bool:
 
 def _words(profile: ColumnProfile) -> Role:
     share = profile.distinct / max(1, profile.known)
-    is_prose = profile.mean_blanks >= TEXT_BLANKS or (profile.mean_blanks >= 1 and share > 0.9 and not profile.has_leading_zeros)
+    is_name = bool(set(name_words(profile.name)) & {"name", "naam"}) and profile.mean_blanks < LONG_TEXT_BLANKS
+    is_wordy = profile.mean_blanks >= TEXT_BLANKS or (profile.mean_blanks >= 1 and share > 0.9 and not profile.has_leading_zeros)
+    is_prose = is_wordy and not is_name
     is_varied = share > VARIED_SHARE or profile.mean_blanks >= LONG_TEXT_BLANKS
     if is_prose and is_varied and profile.letter_share > TEXT_LETTERS and (profile.distinct > MAX_LISTED_VALUES or share > 0.5):
         declared = {"type": "text", **({"max_length": _round_up(2 * profile.max_length)} if profile.max_length > 10_000 else {})}
@@ -231,6 +240,8 @@ def _is_named_id(name: str) -> bool:
     words = name_words(name)
     if not words or set(words) & COUNTING:
         return name.strip() == "#"
+    if name.strip().startswith("#"):
+        return False  # "# rooms": how many, while "room #" says which
     return bool(set(words) & ID or words[-1] in NUMBERING or _ID_ENDING.search("".join(words)) or "#" in name)
 
 

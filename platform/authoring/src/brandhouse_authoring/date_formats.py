@@ -45,6 +45,11 @@ def guess_date_format(profile: ColumnProfile) -> tuple[str, bool] | None:
     return fitting[0], any(_swapped(fitting[0]) == other for other in fitting[1:])
 
 
+def is_clock(date_format: str) -> bool:
+    """Whether a format tells the time of a day and no day."""
+    return "%H" in date_format and not any(part in date_format for part in ("%d", "%Y", "%y", "%b", "%B"))
+
+
 def _fits(value: str, candidate: str, years: range) -> bool:
     try:
         return datetime.strptime(value, candidate).year in years

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from brandhouse_authoring.column_roles import Role, describe
+from brandhouse_authoring.date_formats import is_clock
 from brandhouse_authoring.decisions import Decision
 from brandhouse_authoring.role_settling import SettledRoles
 from brandhouse_flows.leakage import MAX_ROWS
@@ -81,6 +82,10 @@ def _grouped(roles: Sequence[Role]) -> list[Decision]:
 def _group(kind: FieldType, members: Sequence[Role]) -> Decision:
     if len(members) == 1:
         return Decision(members[0].name, describe(members[0]), members[0].why)
+    if kind is FieldType.DATE and any(is_clock(role.field["format"]) for role in members):
+        clocks = [role.name for role in members if is_clock(role.field["format"])]
+        why = f"{_WHY[kind]}; of clock times ({_names(clocks)}) the hour and minute"
+        return Decision(_names([role.name for role in members]), f"{len(members)} {_GROUPS[kind]}", why)
     return Decision(_names([role.name for role in members]), f"{len(members)} {_GROUPS[kind]}", _WHY[kind])
 
 

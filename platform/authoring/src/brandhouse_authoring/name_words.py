@@ -30,6 +30,14 @@ NUMBERING = _set("nr nummer number no num")
 COUNTING = _set("of aantal count total how")
 """Beside `number`: how many, rather than which."""
 
+HOW_MANY = COUNTING | _set("number nummer num nr cnt counts")
+"""Of a count, which is no yes or no although none and one is all that was seen."""
+
+AVERAGED = _set("avg average mean med median gem gemiddeld gemiddelde pct perc percent percentage pcap capita")
+"""Of a figure about many persons together."""
+
+PLACE = _set("city stad town plaats county gemeente region regio state province provincie country land wijk buurt district area")
+
 CODE = _set(
     """id code cd type class klasse soort zip zipcode postcode postal category categorie cat cluster segment sku status region
     regio country land state dept department afdeling store shop winkel branch filiaal channel kanaal gender sex geslacht race

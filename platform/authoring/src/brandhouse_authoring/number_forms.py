@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from brandhouse_authoring.decisions import Decision
+from brandhouse_authoring.name_words import CODE, ID, name_words
 from brandhouse_authoring.profiling import ColumnProfile
-from brandhouse_flows.datasets import number_pattern
+from brandhouse_flows.datasets import number_pattern, units_pattern
 from brandhouse_shared.config import Dataset
 
 EMPTY_WORDS = frozenset(
@@ -74,6 +76,16 @@ MAX_STRAY_WORDS = 5
 _COMMA = re.compile(number_pattern(",", None))
 _COMMA_GROUPED = re.compile(number_pattern(",", "."))
 _GROUPED_COMMA = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})+(\.\d+)?\s*")
+_MONEY = ("€", "$", "£", "¥", "EUR", "USD", "GBP", "CHF", "eur", "euro", ",-")
+_UNITS = (*_MONEY, "%")
+"""Signs beside numbers that do not change what they mean, as long as a column has the same one throughout."""
+
+_SIGNED = re.compile(r"\s*[+-]?[.,]?\d[\d.,' ]*\s*")
+_MONEY_BY_POINTS = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})*\s*")
+_NINES = re.compile(r"-99+(\.0+)?|999+(\.0+)?")
+FAR = 5.0
+"""A number of nines so many times as large as all others means that there is none."""
+
 _GROUPED_POINT = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+\s*")
 
 
@@ -84,6 +96,7 @@ class Forms:
     data: dict[str, Any] = field(default_factory=dict)
     profiles: dict[str, ColumnProfile] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    money: list[str] = field(default_factory=list)
 
 
 def settle_forms(profiles: Mapping[str, ColumnProfile], separator: str) -> Forms:
@@ -96,8 +109,10 @@ def settle_forms(profiles: Mapping[str, ColumnProfile], separator: str) -> Forms
     forms = Forms(profiles=dict(profiles))
     _strip(forms)
     _drop_words_for_nothing(forms)
+    _drop_units(forms)
     _settle_signs(forms, separator)
     _drop_stray_words(forms)
+    _drop_nines(forms)
     if forms.data.get("missing"):
         forms.data["missing"] = [*Dataset.model_fields["missing"].default, *sorted(forms.data["missing"])]
     return forms
@@ -140,17 +155,43 @@ def _holds(profile: ColumnProfile, word: str) -> bool:
     return bool(pc.index(profile.values, word).as_py() >= 0)
 
 
+def _drop_units(forms: Forms) -> None:
+    units: set[str] = set()
+    pattern, columns = units_pattern(_UNITS), 0
+    for name, profile in list(forms.profiles.items()):
+        found = {unit for unit in _UNITS if any(unit in cell for cell in _sample(profile)[:50])}
+        if not found or not _all([pattern.sub("", cell) for cell in _sample(profile)], _SIGNED):
+            continue
+        if all(pattern.sub("", cell) == cell for cell in _sample(profile)):
+            continue
+        units, columns = units | found, columns + 1
+        forms.money += [name] if found & set(_MONEY) else []
+        forms.profiles[name] = profile.rewritten(lambda values: pa.array([pattern.sub("", cell) for cell in values.to_pylist()]))
+    if units:
+        forms.data["units"] = sorted(units)
+        said = f"numbers of {columns} columns stand beside {' and '.join(sorted(units))}; a request holds the number alone"
+        forms.decisions.append(Decision("file", "signs beside numbers dropped", said))
+
+
 def _settle_signs(forms: Forms, separator: str) -> None:
     written = {name: _sample(profile) for name, profile in forms.profiles.items() if profile.distinct and not profile.all_numbers}
     by_comma = [name for name, cells in written.items() if _all(cells, _COMMA, _COMMA_GROUPED)]
     by_groups = [name for name, cells in written.items() if _all(cells, _GROUPED_COMMA, re.compile(number_pattern(".", None)))]
+    by_comma = [name for name in by_comma if not (name in by_groups and name in forms.money)]  # nobody writes three decimals of money
     surely_comma = [name for name in by_comma if name not in by_groups]
-    if surely_comma or (by_comma and separator != ","):
+    money = [name for name in forms.money if _is_money_by_points(forms.profiles[name])]
+    if surely_comma or money or (by_comma and separator != ","):
         points = [name for name, profile in forms.profiles.items() if profile.all_numbers and _all(_sample(profile), _GROUPED_POINT)]
-        has_both = any("." in cell for name in by_comma for cell in written[name])
-        _rewrite(forms, ",", "." if has_both else None, [*by_comma, *(points if has_both else [])], doubtful=not surely_comma)
+        points = list(dict.fromkeys([*points, *money]))
+        has_both = bool(money) or any("." in cell for name in by_comma for cell in written[name])
+        _rewrite(forms, ",", "." if has_both else None, [*by_comma, *(points if has_both else [])], doubtful=not surely_comma and not money)
     elif by_groups:
         _rewrite(forms, ".", ",", by_groups, doubtful=False)
+
+
+def _is_money_by_points(profile: ColumnProfile) -> bool:
+    cells = _sample(profile)
+    return _all(cells, _MONEY_BY_POINTS) and any("." in cell for cell in cells)
 
 
 def _sample(profile: ColumnProfile) -> list[str]:
@@ -205,3 +246,52 @@ def _drop_stray_words(forms: Forms) -> None:
         forms.decisions.append(
             Decision(name, "words read as: no value", f"{lost:,} rows hold {len(words)} other words in a column of numbers", attention=True)
         )
+
+
+def _drop_nines(forms: Forms) -> None:
+    """Read -999 and the like as missing, where they can be no quantity; the dataset knows one list for all columns."""
+    found = {name: numbers for name, profile in forms.profiles.items() if (numbers := _nines(profile))}
+    meant = {number for numbers in found.values() for number in numbers}
+    doubtful = {
+        number
+        for number in meant
+        if any(number not in found.get(name, ()) and _written_as(profile, {number}) for name, profile in forms.profiles.items())
+    }
+    for name, numbers in found.items():
+        said = " and ".join(f"{number:.0f}" for number in sorted(numbers))
+        is_kept = bool(numbers & doubtful)
+        decision = "kept, but look at it" if is_kept else f"{said} read as: no value"
+        remark = f"; {said} may mean: no value, but another column has it, too" if is_kept else ""
+        rows = _rows(forms.profiles[name], numbers)
+        forms.decisions.append(Decision(name, decision, f"{rows:,} rows hold it, far from all others{remark}", attention=True))
+    words = {word for profile in forms.profiles.values() for word in _written_as(profile, meant - doubtful)}
+    _mean_nothing(forms, words)
+    if words:
+        forms.data["missing"] |= {raw for word in words for raw in _as_in_file(word, forms)}
+
+
+def _nines(profile: ColumnProfile) -> set[float]:
+    if not profile.all_numbers or profile.distinct < 5 or set(name_words(profile.name)) & (CODE | ID):
+        return set()
+    nines = {float(value) for value in profile.values.to_pylist() if _NINES.fullmatch(value)}
+    others = profile.numbers[~np.isin(profile.numbers, list(nines))]
+    if not nines or len(others) < 3:
+        return set()
+    low, high = float(others.min()), float(np.abs(others).max())
+    return {number for number in nines if (number < 0 <= low) or (abs(number) >= FAR * high and _rows(profile, {number}) > 1)}
+
+
+def _rows(profile: ColumnProfile, numbers: set[float]) -> int:
+    return int(profile.counts[np.isin(profile.numbers, list(numbers))].sum())
+
+
+def _written_as(profile: ColumnProfile, numbers: set[float]) -> set[str]:
+    """The cells that hold one of the numbers: -999 may also stand as -999.0."""
+    return set(profile.values.filter(pa.array(np.isin(profile.numbers, list(numbers)))).to_pylist())
+
+
+def _as_in_file(word: str, forms: Forms) -> set[str]:
+    """The forms in which the file may write a number that was read with a decimal point and without signs between thousands."""
+    whole, _, fraction = word.strip().partition(".")
+    grouped = f"{int(whole):,}".replace(",", forms.data.get("thousands", ""))
+    return {f"{written}{forms.data.get('decimal', '.') + fraction if fraction else ''}" for written in (whole, grouped)}

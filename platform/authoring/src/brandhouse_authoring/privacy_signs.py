@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from brandhouse_authoring.name_words import name_words
+import numpy as np
+
+from brandhouse_authoring.name_words import AVERAGED, name_words
 from brandhouse_authoring.profiling import ColumnProfile
 from brandhouse_shared.config import Privacy
 
@@ -73,11 +75,15 @@ _NAMES: tuple[tuple[str, Concern, str], ...] = (
     ),
     ("an address", Concern.IDENTITY, "street straat straatnaam huisnummer house_number housenumber streetname home_address adres address"),
     ("an address on the network", Concern.IDENTITY, "ip_address ipaddress ip_adres mac_address"),
-    ("religion", Concern.PROTECTED, "religion religious religie geloof church kerk faith"),
+    (
+        "religion",
+        Concern.PROTECTED,
+        "religion religious religie geloof church kerk faith catholic protestant muslim islam jewish hindu christian",
+    ),
     (
         "ethnicity",
         Concern.PROTECTED,
-        "ethnicity ethnic race ras black hispanic hispan asian nonwhite white afkomst herkomst etniciteit skin_color huidskleur",
+        "ethnicity ethnic race ras black hispanic hispan hisp asian nonwhite white afkomst herkomst etniciteit skin_color huidskleur",
     ),
     ("political opinion", Concern.PROTECTED, "political politics politiek political_party politieke_partij"),
     ("sexual orientation", Concern.PROTECTED, "sexual_orientation orientation_sexual geaardheid lgbt gay"),
@@ -89,24 +95,33 @@ _NAMES: tuple[tuple[str, Concern, str], ...] = (
         (
             "health gezondheid diagnosis diagnose disease ziekte disability disabled handicap medical medisch medication medicijn medicine "
             "pregnant pregnancy zwanger bmi blood_pressure bloodpressure bloeddruk cholesterol glucose insulin hiv smoker smoking "
-            "smokes cigs cigarettes diabetes hypertension allergy allergie symptom symptoms depression"
+            "smokes cigs cigarettes diabetes hypertension allergy allergie symptom symptoms depression hlth poorhlth"
         ),
     ),
     ("gender", Concern.PERSONAL, "gender sex geslacht female male vrouw man woman"),
     (
         "a date of birth",
         Concern.PERSONAL,
-        "dob birthdate birthday birth_date date_of_birth geboortedatum geboortejaar birthyear birth_year born",
+        "dob birthdate birthday birth_date date_of_birth geboortedatum geboortejaar birthyear birth_year born yearborn",
     ),
     ("age", Concern.PERSONAL, "age leeftijd age_years"),
     ("marital status", Concern.PERSONAL, "married marital marital_status burgerlijke_staat gehuwd divorced"),
-    ("nationality", Concern.PERSONAL, "nationality nationaliteit citizenship"),
-    ("income", Concern.PERSONAL, "income inkomen salary salaris wage loon earnings"),
+    ("nationality", Concern.PERSONAL, "nationality nationaliteit citizenship foreign_worker foreigner"),
+    ("income", Concern.PERSONAL, "income inkomen salary salaris wage loon earnings faminc famincome"),
     ("a place on the map", Concern.PERSONAL, "lat latitude lon long lng longitude breedtegraad lengtegraad"),
     ("a postcode", Concern.PERSONAL, "postcode zip zipcode zip_code postal_code postalcode pc4 pc6 plz"),
 )
 MIN_IDENTITIES = 10
 """Different values from which a column can name persons."""
+
+_OF_ONE = ("age", "income")
+MAX_AGE = 115
+NO_AGE = 500
+"""Numbers from here on may be an age in days."""
+
+MAX_TYPING_ERRORS = 0.005
+MAX_FRACTIONAL = 0.5
+"""Share of the rows: ages of persons are seldom told with decimals."""
 
 _BY_WORD = {word: Sign(what, concern) for what, concern, words in reversed(_NAMES) for word in words.split()}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
@@ -119,7 +134,21 @@ _IP = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 def find_sign(profile: ColumnProfile) -> Sign | None:
     """Return what a column looks like; None if it does not look as if it were about a person."""
     sign = _by_values(profile) or _by_name(profile.name)
-    return None if sign and sign.concern is Concern.IDENTITY and not _may_identify(profile) else sign
+    if sign is None or (sign.concern is Concern.IDENTITY and not _may_identify(profile)):
+        return None
+    return None if sign.what in _OF_ONE and not _may_be_of_one(sign, profile) else sign
+
+
+def _may_be_of_one(sign: Sign, profile: ColumnProfile) -> bool:
+    """Whether a figure may be about one person: not an average of many, and not the age of a house or a car."""
+    if set(name_words(profile.name)) & AVERAGED:
+        return False
+    if sign.what != "age" or not profile.all_numbers:
+        return True
+    rows = profile.counts / profile.known
+    is_fractional = float(rows[profile.numbers != np.floor(profile.numbers)].sum()) > MAX_FRACTIONAL
+    is_older = float(rows[(profile.numbers > MAX_AGE) & (profile.numbers < NO_AGE)].sum()) > MAX_TYPING_ERRORS
+    return not (is_fractional or is_older)
 
 
 def _may_identify(profile: ColumnProfile) -> bool:
@@ -133,7 +162,7 @@ def _by_name(name: str) -> Sign | None:
     words = name_words(name)
     pairs = [f"{first}_{second}" for first, second in pairwise(words)]
     whole = "".join(words)
-    for word in [*pairs, whole, *(words if len(words) <= 3 else [])]:
+    for word in [*pairs, whole, *(words if len(words) <= 4 else [])]:
         if word in _BY_WORD:
             return _BY_WORD[word]
     return None

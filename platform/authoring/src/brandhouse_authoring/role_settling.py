@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from brandhouse_authoring.column_names import find_column
 from brandhouse_authoring.column_relations import LEAK_LIMIT, Suspect, find_namesakes, find_suspects, leave_out_repeats
-from brandhouse_authoring.column_roles import Role, decide_role, names_entity
+from brandhouse_authoring.column_roles import Role, decide_role, decide_type, names_entity
 from brandhouse_authoring.decisions import Decision
+from brandhouse_authoring.name_words import PLACE, name_words
+from brandhouse_authoring.privacy_signs import find_sign
 from brandhouse_authoring.profiling import ColumnProfile
 from brandhouse_authoring.task_choice import Goal
 from brandhouse_shared.errors import DatasetError
+
+MIN_PLACES = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ def settle_roles(
     kept = {find_column(name, profiles) for name in keep}
     unwanted = {find_column(name, profiles) for name in leave_out}
     roles = {name: _asked(_with_entity(decide_role(profile), profile), kept, unwanted) for name, profile in profiles.items()}
+    roles = _about_places(roles, profiles)
     roles = {name: _asked(role, kept, unwanted) for name, role in leave_out_repeats(roles, profiles).items()}
     suspects = find_suspects(roles, profiles, target, goal.truth, goal.task)
     roles |= {
@@ -62,6 +69,26 @@ def _with_entity(role: Role, profile: ColumnProfile) -> Role:
     if not names_entity(profile):
         return role
     return replace(role, left_out="it names whom a row is about; what is learned about one says nothing about the next")
+
+
+def _about_places(roles: Mapping[str, Role], profiles: Mapping[str, ColumnProfile]) -> dict[str, Role]:
+    """Take an income or an age that is the same in all rows of a town for the town's."""
+    places = [name for name, role in roles.items() if role.many_valued or role.field.get("type") == "category"]
+    places = [name for name in places if set(name_words(name)) & PLACE and profiles[name].distinct >= MIN_PLACES]
+    settled = dict(roles)
+    for name, role in roles.items():
+        sign = find_sign(profiles[name]) if role.field.get("privacy") == "personal" and profiles[name].all_numbers else None
+        if sign and sign.what in ("income", "age") and any(_is_same_within(profiles[name], profiles[place]) for place in places):
+            settled[name] = replace(decide_type(profiles[name]), why="the same in all rows of a place: it is about the place")
+    return settled
+
+
+def _is_same_within(profile: ColumnProfile, place: ColumnProfile) -> bool:
+    """Whether every place has one value, and places have several rows, so that this is no chance."""
+    both = (profile.codes >= 0) & (place.codes >= 0)
+    pairs = np.unique(place.codes[both].astype(np.int64) * profile.distinct + profile.codes[both])
+    seen = np.unique(place.codes[both])
+    return len(seen) >= MIN_PLACES and len(pairs) == len(seen) and int(both.sum()) >= 2 * len(seen)
 
 
 def _asked(role: Role, kept: set[str], unwanted: set[str]) -> Role:

@@ -28,13 +28,16 @@ HEAD_BYTES = 1 << 18
 
 _COMPRESSIONS = {b"\x1f\x8b": ".gz", b"BZh": ".bz2"}
 _FOREIGN = {
-    b"PK\x03\x04": "a zip or a spreadsheet (xlsx); unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet (xls); save the sheet as CSV",
+    b"PK\x03\x04": "a zip or a spreadsheet (xlsx); unpack it, or save the sheet as CSV (in the spreadsheet: save as, CSV UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (xls); save the sheet as CSV (in the spreadsheet: save as, CSV UTF-8)",
     b"%PDF": "a PDF; a table is needed",
     b"SQLite format 3": "a SQLite database; use --sql and --query",
     b"\x28\xb5\x2f\xfd": "compressed by zstd; pack it with gzip",
     b"\xfd7zXZ": "compressed by xz; pack it with gzip",
 }
+
+
+_FROM_JSON = 'convert it in Python: pandas.read_json(FILE).to_csv("rows.csv", index=False); with lines=True if every line is an object'
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ def read_unknown(path: Path, target: str, header: Sequence[str] | None = None) -
     Raises:
         DatasetError: If the file is missing, empty, damaged or no table.
     """
+    if path.is_dir():
+        raise DatasetError(f"{path.resolve().name[:80]}: this is a folder; give the path of one CSV or Parquet file in it")
     if not path.is_file():
         raise DatasetError(f"{path.name[:80]}: there is no such file; give the path of a CSV or Parquet file")
     with path.open("rb") as file:
         start = file.read(16)
     if not start:
-        raise DatasetError(f"{path.name[:80]}: the file is empty (0 bytes)")
+        raise DatasetError(f"{path.name[:80]}: the file is empty (0 bytes); give a CSV or Parquet file with column names and rows")
     for mark, what in _FOREIGN.items():
         if start.startswith(mark):
             raise DatasetError(f"{path.name[:80]}: this is {what}; allowed: CSV, CSV packed by gzip or bzip2, and Parquet")
@@ -133,7 +138,7 @@ def _read_csv(path: Path, start: bytes, target: str, header: Sequence[str] | Non
         raise DatasetError(f"{path.name[:80]}: the content is {found}, the name says {named or 'not packed'}; rename the file to {wanted}")
     head = _read_bytes(path, packing, HEAD_BYTES)
     if head.lstrip()[:1] in (b"{", b"[") and b'":' in head:
-        raise DatasetError(f"{path.name[:80]}: this looks like JSON; allowed: CSV, CSV packed by gzip or bzip2, and Parquet")
+        raise DatasetError(f"{path.name[:80]}: this looks like JSON; allowed: CSV, CSV packed by gzip or bzip2, and Parquet; {_FROM_JSON}")
     encoding = guess_encoding(head)
     cells = _cells(path, packing, head, encoding, target, header)
     if cells is None and encoding == DEFAULT_ENCODING:  # a sign beyond ASCII may come late

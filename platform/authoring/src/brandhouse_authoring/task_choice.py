@@ -205,7 +205,9 @@ def _regression(target: ColumnProfile) -> Goal:
 def _multiclass(target: ColumnProfile) -> Goal:
     numeric = float(target.counts[target.is_number].sum() / target.known)
     if target.distinct > MAX_CLASSES:
-        if numeric > 0.5:
+        if numeric == 1:
+            advice = "all of its rows are numbers: learn it as a regression (leave --task out)"
+        elif numeric > 0.5:
             advice = f"{numeric:.0%} of its rows are numbers: correct the others in the table, and it becomes a number to predict"
         elif target.distinct > target.known / 2:
             advice = "nearly every row has its own, so it looks like a name or a text; choose another target"

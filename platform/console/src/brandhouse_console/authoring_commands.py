@@ -25,6 +25,10 @@ def new(
     ] = None,
     sql_env: Annotated[str | None, typer.Option("--sql-env", metavar="VARIABLE", help="The same, by the variable's name.")] = None,
     query: Annotated[str | None, typer.Option("--query", metavar="SELECT", help="With --sql: the rows to learn from.")] = None,
+    task: Annotated[
+        Literal["regression", "binary", "multiclass"] | None,
+        typer.Option("--task", help="What is learned. Default: told from the target's values."),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Name of the model. Default: made from the target.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="Who answers for the brand. Default: this machine's Git user.")] = None,
     title: Annotated[str | None, typer.Option("--title", help="The brand's name for people.")] = None,
@@ -52,6 +56,7 @@ def new(
         table=table,
         url_env=variable,
         query=query,
+        task=task,
         model=model,
         owner=owner,
         title=title,

@@ -31,6 +31,7 @@ class Wanted:
         table: File to begin from; None with a query.
         url_env: Environment variable with a database's URL; None with a file.
         query: The SELECT whose rows to begin from; None with a file.
+        task: What is learned; None: told from the target's values.
         model: Name of the model; None: made from the target.
         owner: Who answers for the brand; None: this machine's Git user.
         title: Name for people; None: made from the brand's name.
@@ -44,6 +45,7 @@ class Wanted:
     table: Path | None = None
     url_env: str | None = None
     query: str | None = None
+    task: str | None = None
     model: str | None = None
     owner: str | None = None
     title: str | None = None
@@ -61,18 +63,27 @@ def new(wanted: Wanted, *, yes: bool, as_json: bool) -> None:
         as_json: Print one JSON object instead of tables.
     """
     settings = load_settings()
+    try:
+        proposal, begun = _make(settings, wanted, may_ask=not yes and not as_json, silent=as_json)
+    except KeyboardInterrupt:
+        if not (settings.brands_dir / wanted.name).exists():
+            print(f"{wanted.name}: stopped; no brand was made, and nothing is left behind", file=sys.stderr)
+        raise
+    document = {**_document(proposal, begun, settings), "approval": _enter_owner(settings)}
+    print_json(document) if as_json else _print(document, proposal)
+
+
+def _make(settings: Settings, wanted: Wanted, *, may_ask: bool, silent: bool) -> "tuple[Proposal, Begun]":
     with ExitStack() as stack:
-        with _steps(wanted, as_json) as step:
+        with _steps(wanted, silent) as step:
             step("name", _refuse_taken, settings, wanted.name)
             table = stack.enter_context(_table_of(settings, wanted, step))
             proposal = step("look at the table", _propose, wanted, table)
-        answered = _ask(proposal, wanted, may_ask=not yes and not as_json)  # between the steps, whose display would write over it
-        with _steps(wanted, as_json) as step:
+        answered = _ask(proposal, wanted, may_ask=may_ask)  # between the steps, whose display would write over it
+        with _steps(wanted, silent) as step:
             if answered != wanted:
                 proposal = step("look again", _propose, answered, table)
-            begun = step("write and check", _begin, settings, proposal, answered, table)
-    document = _document(proposal, begun, settings)
-    print_json(document) if as_json else _print(document, proposal)
+            return proposal, step("write and check", _begin, settings, proposal, answered, table)
 
 
 def _steps(wanted: Wanted, as_json: bool) -> AbstractContextManager[Any]:
@@ -104,8 +115,10 @@ def _table_of(settings: Settings, wanted: Wanted, step: Any) -> Iterator["Path |
 
 def _propose(wanted: Wanted, table: "Path | QueryResult") -> "Proposal":
     from brandhouse_authoring.proposal import propose, propose_from_frame
+    from brandhouse_shared.metrics import Task
 
     asked: dict[str, Any] = {"name": wanted.name, "model": wanted.model, "keep": wanted.keep, "leave_out": wanted.leave_out}
+    asked["task"] = None if wanted.task is None else Task(wanted.task)
     if isinstance(table, Path):
         return propose(table, wanted.target, header=wanted.header, **asked)
     from brandhouse_authoring.querying import DATA, DATASET
@@ -141,6 +154,21 @@ def _begin(settings: Settings, proposal: "Proposal", wanted: Wanted, table: "Pat
     values = answer_from_proposal(proposal, owner=owner, budget_eur_month=0, title=wanted.title)
     with open_ledger(settings.ledger_url.get_secret_value()) as ledger:
         return begin_brand(settings, values, table if isinstance(table, Path) else table.file, ledger)
+
+
+def _enter_owner(settings: Settings) -> str | None:
+    """Name the brand's owner where code hosting looks for whom to ask; return what there is to say about it."""
+    from brandhouse_authoring.owners import FILE, OwnershipError, is_current, list_owners, render_codeowners, write_codeowners
+
+    if not (settings.root / FILE).is_file():
+        return None
+    try:
+        text = render_codeowners(list_owners(settings))
+    except OwnershipError as error:
+        return f"{FILE} still lacks the brand: {error}; then run `brandhouse owners --write`"
+    if not is_current(settings, text):
+        write_codeowners(settings, text)
+    return f"{FILE} names the owner now; commit it with the folder"
 
 
 def _git_user() -> str | None:
@@ -207,6 +235,8 @@ def _to_look_at(document: dict[str, Any], proposal: "Proposal") -> Sequence[str]
         columns = ", ".join(question.column for question in proposal.questions)
         lines.append(f"for you to decide: {columns} (kept as inputs or left out as shown; --keep and --leave-out, or brand.toml)")
     lines.append(f"owner: {document['owner']} (the owner approves changes of the folder; --owner, or brand.toml)")
+    if document["approval"]:
+        lines.append(document["approval"])
     if document["has_predecessor"]:
         name = document["brand"]
         lines.append(

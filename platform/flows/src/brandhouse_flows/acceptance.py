@@ -1,16 +1,23 @@
 """Whether data may become a snapshot, or stay one: every model on them must be able to learn from them."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brandhouse_flows.data_project import DataProject, Snapshot
-from brandhouse_flows.material import encode_rows, read_named_columns
-from brandhouse_flows.quarantine import quarantine_path, require_few_bad, sift_rows, write_quarantine
+from brandhouse_flows.datasets import read_table
+from brandhouse_flows.material import encode_rows, read_named_columns, require_named_columns
+from brandhouse_flows.quarantine import Sifted, quarantine_path, require_few_bad, sift_rows, write_quarantine
 from brandhouse_shared.brands import Brand
+from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.contracts import Contract
 from brandhouse_shared.errors import ContractViolationError
 from brandhouse_shared.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +42,51 @@ def models_on(brand: Brand, dataset: str) -> list[str]:
     return [key for key, model in brand.config.models.items() if model.dataset == dataset]
 
 
-def check_models(settings: Settings, brand: Brand, snapshot: Snapshot) -> dict[str, Checked]:
-    """Check the contract of every model on a snapshot's dataset."""
-    return {name: check_model(settings, brand, name, snapshot) for name in models_on(brand, snapshot.dataset)}
+def check_models(settings: Settings, brand: Brand, snapshot: Snapshot, table: pd.DataFrame | None = None) -> dict[str, Checked]:
+    """Check the contract of every model on a snapshot's dataset. `table` is what the snapshot holds, if it has been read."""
+    rows = read_table(brand.config.datasets[snapshot.dataset], snapshot.path) if table is None else table
+    return {name: check_model(settings, brand, name, snapshot, rows) for name in models_on(brand, snapshot.dataset)}
 
 
-def check_model(settings: Settings, brand: Brand, model: str, snapshot: Snapshot) -> Checked:
-    """Check one model's contract on a snapshot, and list the rows that do not fit.
+def require_learnable(brand: Brand, snapshot: Snapshot, table: pd.DataFrame) -> None:
+    """Like `check_models`, but without listing rows anywhere.
+
+    Raises:
+        DatasetError: If a model's target is unusable.
+        ContractViolationError: If the data contradict a model's input schema.
+    """
+    for name in models_on(brand, snapshot.dataset):
+        declared, subject = brand.model(name), f"{brand.name}/{name}"
+        sifted = _sift(declared, subject, snapshot, table)
+        require_few_bad(sifted, brand.config.datasets[snapshot.dataset].max_bad_share, subject)
+        encode_rows(sifted.good.reset_index(drop=True), declared, subject)
+
+
+def check_model(settings: Settings, brand: Brand, model: str, snapshot: Snapshot, table: pd.DataFrame | None = None) -> Checked:
+    """Check one model's contract on a snapshot, and list the rows that do not fit. `table` as for `check_models`.
 
     Raises:
         DatasetError: If the file cannot be read, or the target is unusable.
         ContractViolationError: If more rows contradict the input schema than the dataset allows.
     """
     declared, subject = brand.model(model), f"{brand.name}/{model}"
-    table = read_named_columns(brand, declared, subject, snapshot)
-    sifted = sift_rows(table, declared)
+    rows = read_table(brand.config.datasets[snapshot.dataset], snapshot.path) if table is None else table
+    sifted = _sift(declared, subject, snapshot, rows)
     path = quarantine_path(settings, brand, model, snapshot.dataset, snapshot.hash_md5)
     write_quarantine(path, sifted, declared)
     reasons = tuple(f"{refusal.field}: {refusal}" for refusal in sifted.refusals)
-    Contract(declared.inputs).parse_table(sifted.good, subject)
     try:
         require_few_bad(sifted, brand.config.datasets[snapshot.dataset].max_bad_share, subject)
     except ContractViolationError as error:
         raise ContractViolationError(subject, [*error.violations, f"each row with its reason: {path}"]) from None
     encode_rows(sifted.good.reset_index(drop=True), declared, subject)
     return Checked(len(sifted.good), len(sifted.bad), reasons, None if sifted.bad.empty else path)
+
+
+def _sift(declared: ModelConfig, subject: str, snapshot: Snapshot, table: pd.DataFrame) -> Sifted:
+    require_named_columns(table, declared, subject, snapshot.file)
+    Contract(declared.inputs).require_columns(table, subject)
+    return sift_rows(table, declared)
 
 
 @dataclass(frozen=True, slots=True)

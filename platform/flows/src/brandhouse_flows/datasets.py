@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def _read_csv(dataset: Dataset, path: Path) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus leading cells for an index, without a word
         raise DatasetError(f"{path.name}: the rows hold more cells than the {len(table.columns)} columns; look at `separator`")
     cells = _as_cells(_stripped(table, dataset) if dataset.strip else table)
-    return cells if dataset.decimal == "." and dataset.thousands is None else _with_plain_numbers(cells, dataset)
+    return _with_plain_numbers(cells, dataset)
 
 
 def _check_header(dataset: Dataset, path: Path, first: list[str]) -> None:
@@ -101,19 +101,40 @@ def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
 def _stripped(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Drop blanks at the ends of cells; what then means no value becomes missing."""
     stripped = {name: table[name].str.strip() for name in table.columns}
-    return table.assign(**{name: cells.where(~cells.isin(list(dataset.missing))) for name, cells in stripped.items()})
+    for name, cells in stripped.items():
+        stripped[name] = cells.where(~cells.isin(list(dataset.missing)))
+    return _with_columns(table, stripped)
 
 
 def _with_plain_numbers(cells: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Rewrite the columns whose every value is a number of the declared form; a text such as a list keeps its own signs."""
+    if dataset.decimal == "." and dataset.thousands is None and not dataset.units:
+        return cells
     is_number = re.compile(number_pattern(dataset.decimal, dataset.thousands))
+    is_plain = re.compile(number_pattern(".", None))
     plain = {}
     for name in cells.columns:
-        known = cells[name].dropna()
-        if known.str.fullmatch(is_number).all():
-            ungrouped = cells[name] if dataset.thousands is None else cells[name].str.replace(dataset.thousands, "", regex=False)
+        bare = cells[name].str.replace(units_pattern(dataset.units), "", regex=True) if dataset.units else cells[name]
+        if bare.dropna().str.fullmatch(is_number).all():
+            ungrouped = bare if dataset.thousands is None else bare.str.replace(dataset.thousands, "", regex=False)
             plain[name] = ungrouped.str.replace(dataset.decimal, ".", regex=False)
-    return cells.assign(**plain)
+        elif dataset.units and bare.dropna().str.fullmatch(is_plain).all():
+            plain[name] = bare
+    return _with_columns(cells, plain)
+
+
+def _with_columns(table: pd.DataFrame, changed: Mapping[Any, pd.Series[Any]]) -> pd.DataFrame:
+    """Like `DataFrame.assign`, which cannot take a column named `self`."""
+    changed_table = table.copy(deep=False)
+    for name, column in changed.items():
+        changed_table[name] = column
+    return changed_table
+
+
+def units_pattern(units: Sequence[str]) -> re.Pattern[str]:
+    """What is dropped beside a number: one of the signs before its first digit, and one after its last."""
+    signs = "|".join(re.escape(unit) for unit in units)
+    return re.compile(rf"^\s*(?:{signs})\s*(?=[+-]?[.,]?\d)|(?<=\d)\s*(?:{signs})\s*$")
 
 
 def number_pattern(decimal: str, thousands: str | None) -> str:
@@ -137,7 +158,8 @@ def _read_parquet(dataset: Dataset, path: Path) -> pd.DataFrame:
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{path.name}: the file is no whole Parquet file; restore it with `brandhouse ingest`") from error
     cells = pd.DataFrame(columns, dtype=object)
-    return cells.where(~cells.isin(list(dataset.missing)), None)
+    known = cells.where(~cells.isin(list(dataset.missing)), None)
+    return _with_plain_numbers(_as_cells(_stripped(known, dataset)) if dataset.strip else known, dataset)
 
 
 def _texts(column: Any) -> list[str | None]:

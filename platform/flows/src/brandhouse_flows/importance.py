@@ -74,4 +74,6 @@ def _batches(names: list[Any], rows: int) -> list[list[Any]]:
 
 
 def _shuffled(sample: pd.DataFrame, name: Any, generator: np.random.Generator) -> pd.DataFrame:
-    return sample.assign(**{name: sample[name].to_numpy()[generator.permutation(len(sample))]})
+    shuffled = sample.copy(deep=False)  # `assign` cannot take a feature named `self`
+    shuffled[name] = sample[name].to_numpy()[generator.permutation(len(sample))]
+    return shuffled

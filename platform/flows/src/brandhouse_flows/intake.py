@@ -1,8 +1,11 @@
 """Bring a brand's data in and check them against every model's input schema."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brandhouse_flows.acceptance import Checked, check_model, check_models, models_on
 from brandhouse_flows.content import hash_file
@@ -16,6 +19,9 @@ from brandhouse_shared.brands import Brand
 from brandhouse_shared.errors import DatasetError, join_bounded
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +83,10 @@ def ingest_upload(settings: Settings, brand: Brand, dataset: str | None, path: P
     name = _upload_dataset(brand) if dataset is None else find_dataset(brand, dataset)
     checked: dict[str, Checked] = {}
 
-    def take() -> Snapshot:
-        return take_upload(settings, brand, name, path, ledger, lambda arrived: checked.update(check_models(settings, brand, arrived)))
+    def accept(arrived: Snapshot, table: pd.DataFrame) -> None:
+        checked.update(check_models(settings, brand, arrived, table))
 
-    return Ingested(step(f"check and take {path.name}", take), checked)
+    return Ingested(step(f"check and take {path.name}", take_upload, settings, brand, name, path, ledger, accept), checked)
 
 
 def find_dataset(brand: Brand, name: str) -> str:

@@ -104,14 +104,22 @@ def read_named_columns(brand: Brand, model: ModelConfig, subject: str, snapshot:
         DatasetError: If the file cannot be read, or lacks one of these columns.
     """
     table = read_table(brand.config.datasets[model.dataset], snapshot.path)
+    require_named_columns(table, model, subject, snapshot.file)
+    return table
+
+
+def require_named_columns(table: pd.DataFrame, model: ModelConfig, subject: str, file: str) -> None:
+    """Refuse a table that lacks a column which target, slices or split name.
+
+    Raises:
+        DatasetError: With the columns that it lacks and those that it has.
+    """
     wanted = [model.target, *model.slices, *([model.split.by] if model.split.by else [])]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
         raise DatasetError(
-            f"{subject}: {snapshot.file} lacks {join_bounded(lacking)}, named by target, slices or split; "
-            f"columns: {join_bounded(table.columns, 40)}"
+            f"{subject}: {file} lacks {join_bounded(lacking)}, named by target, slices or split; columns: {join_bounded(table.columns, 40)}"
         )
-    return table
 
 
 def _read_rows(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> tuple[pd.DataFrame, Target, int]:

@@ -26,7 +26,7 @@ NOT_FINGERPRINTED = {"schedule", "serving", "monitoring", "description"}
 DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share"}
 """Parts of a dataset's declaration that do not change what is trained: a share that is exceeded stops the training."""
 
-ADDED_LATER = {"thousands": None, "skip_rows": 0, "strip": False, "others": False}
+ADDED_LATER: dict[str, object] = {"thousands": None, "skip_rows": 0, "strip": False, "others": False, "units": []}
 """Keys of datasets and input fields that did not exist from the beginning, and what leaves older fingerprints as they were."""
 
 

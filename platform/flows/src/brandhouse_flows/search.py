@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Positions of the rows to fit on and of those to score on."""
 
-THREADED_ROWS = 20_000
+THREADED_ROWS = 50_000
 """Rows from which a fit gains by several threads. With fewer they wait for each other longer than they work, and where others
 use the cores too, many times as long; what is learned is the same."""
 

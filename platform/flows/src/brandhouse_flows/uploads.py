@@ -1,7 +1,10 @@
 """Data that a person hands over: the file becomes the dataset's snapshot, for this machine and all others."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brandhouse_flows.arrivals import arriving_file
 from brandhouse_flows.content import copy_whole
@@ -14,11 +17,19 @@ from brandhouse_shared.errors import DatasetError, join_bounded
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.settings import Settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
 def take_upload(
-    settings: Settings, brand: Brand, dataset: str, path: Path, ledger: Ledger, accept: Callable[[Snapshot], None] | None = None
+    settings: Settings,
+    brand: Brand,
+    dataset: str,
+    path: Path,
+    ledger: Ledger,
+    accept: Callable[[Snapshot, pd.DataFrame], None] | None = None,
 ) -> Snapshot:
     """Make a file the dataset's snapshot: cache, remote, the brand's folder, pointer, ledger.
 
@@ -30,7 +41,7 @@ def take_upload(
         dataset: One of its datasets, of source kind `upload`.
         path: The file handed over.
         ledger: Where the snapshot is recorded.
-        accept: Looks at the bytes before they are let in, and raises if they must not; see `intake.ingest_upload`.
+        accept: Looks at the bytes, and at the table they hold, before they are let in; raises if they must not.
 
     Raises:
         DatasetError: If the dataset takes no uploads, or the file is missing, empty, of another ending, or cannot be read.
@@ -39,12 +50,12 @@ def take_upload(
     check_upload(brand, dataset, path)
     with arriving_file(settings, brand, dataset) as arrived:
         hash_md5 = copy_whole(path, arrived)
+        table = read_table(brand.config.datasets[dataset], arrived)
         if accept is not None:
             file = brand.config.datasets[dataset].file
-            accept(Snapshot(dataset, file, hash_md5, arrived.stat().st_size, arrived, changed=True))
-        rows = len(read_table(brand.config.datasets[dataset], arrived))
+            accept(Snapshot(dataset, file, hash_md5, arrived.stat().st_size, arrived, changed=True), table)
         snapshot = DataProject(brand, settings).put(dataset, arrived)
-    record_snapshot(ledger, brand, snapshot, source=f"upload of {path.name[:200]}", rows=rows)
+    record_snapshot(ledger, brand, snapshot, source=f"upload of {path.name[:200]}", rows=len(table))
     return snapshot
 
 

@@ -48,6 +48,7 @@ def build_encoder(
     many_valued: Sequence[str] = (),
     max_categories: int = MAX_CATEGORIES,
     words: int | None = None,
+    of_numbers: bool = True,
 ) -> ColumnTransformer:
     """Build the first step of a pipeline; columns of the frame that are named nowhere are left out.
 
@@ -58,6 +59,7 @@ def build_encoder(
         texts: Columns of words, lower-cased in `build_features` (`texts.clean`).
         many_valued: Categories of hundreds of values, such as a postcode. Not for more than two classes.
         max_categories: Most columns made of one category, the shared one of its rare values included.
+        of_numbers: Whether the target is a number rather than two classes, which `many_valued` has to know.
         words: Words kept of each text column; None is 2,000 for `linear` and 200 otherwise.
 
     Raises:
@@ -70,7 +72,9 @@ def build_encoder(
     if categories:
         parts.append(("categories", _category_encoder(max_categories), list(categories)))
     if many_valued:
-        parts.append(("many_valued", TargetEncoder(cv=KFold(5, shuffle=True, random_state=0)), list(many_valued)))
+        # Left to itself it takes whole numbers, such as prices without cents, for classes.
+        mean = TargetEncoder(target_type="continuous" if of_numbers else "binary", cv=KFold(5, shuffle=True, random_state=0))
+        parts.append(("many_valued", mean, list(many_valued)))
     parts += [(f"text_{place}", _text_encoder(kind, words), name) for place, name in enumerate(texts)]
     # Boosting takes no sparse matrix; a linear model on words alone would waste memory without one.
     return ColumnTransformer(parts, sparse_threshold=0.3 if kind == "linear" else 0.0)

@@ -53,6 +53,13 @@ def build_estimator(
     if balanced or calibrated:
         model = CalibratedClassifierCV(model, method="sigmoid", cv=CALIBRATION_FOLDS, ensemble=False)
     encoder = build_encoder(
-        kind, numbers=numbers, categories=categories, texts=texts, many_valued=many_valued, max_categories=max_categories, words=words
+        kind,
+        numbers=numbers,
+        categories=categories,
+        texts=texts,
+        many_valued=many_valued,
+        max_categories=max_categories,
+        words=words,
+        of_numbers=False,
     )
     return make_pipeline(encoder, model)

@@ -170,7 +170,8 @@ def _taken_columns(estimators: Sequence[Any]) -> set[str] | None:
 
 def _is_without_effect(code: ModelCode, field: str, rows: pd.DataFrame, features: pd.DataFrame, subject: str) -> bool:
     others = [column for column in features.columns if column != field]
-    moved = rows.assign(**{field: _other_values(rows[field])})
+    moved = rows.copy(deep=False)  # `assign` cannot take a field named `self`
+    moved[field] = _other_values(rows[field])
     if moved[field].equals(rows[field]):
         return False  # a field of one value: nothing can be told
     try:
