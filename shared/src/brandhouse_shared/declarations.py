@@ -17,7 +17,7 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 class Declared(BaseModel):
     """Base of all declared tables: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Schedule(Declared):

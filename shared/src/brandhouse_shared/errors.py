@@ -39,6 +39,14 @@ class WorkspaceNotFoundError(BrandhouseError):
         )
 
 
+class SettingsError(BrandhouseError):
+    """Variables of the environment hold what a setting cannot be. Their values are not repeated: some are secret."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} setting(s) cannot be read from the environment:{lines}\n  docs/reference/settings.md lists them")
+
+
 class UnknownBrandError(BrandhouseError):
     """A brand was named that has no folder."""
 

@@ -3,13 +3,16 @@
 What a brand declares is configuration (`config`), never a setting.
 """
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from brandhouse_shared.errors import WorkspaceNotFoundError
+from brandhouse_shared.errors import SettingsError, WorkspaceNotFoundError
+
+PREFIX = "BRANDHOUSE_"
 
 
 def find_workspace(start: Path) -> Path:
@@ -24,10 +27,11 @@ def find_workspace(start: Path) -> Path:
     raise WorkspaceNotFoundError(start)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Settings of one process, prefix `BRANDHOUSE_`."""
 
-    model_config = SettingsConfigDict(env_prefix="BRANDHOUSE_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+    # Not pydantic-settings: importing it brings asyncio and TLS along, a third of what `brandhouse status` takes.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: Path
     """The workspace: the folder that holds `brands/`. Default: found upwards from the current folder."""
@@ -97,12 +101,33 @@ def load_settings(start: Path | None = None) -> Settings:
 
     Raises:
         WorkspaceNotFoundError: If no workspace is at or above it and none is set.
+        SettingsError: If a variable holds something that the setting cannot be.
     """
     root = Path(os.environ.get("BRANDHOUSE_ROOT") or find_workspace(start or Path.cwd())).resolve()
     home = Path(os.environ.get("BRANDHOUSE_HOME") or root / ".brandhouse").resolve()
-    ledger_url = os.environ.get("BRANDHOUSE_LEDGER_URL") or f"sqlite:///{home / 'ledger.db'}"
-    actor = os.environ.get("BRANDHOUSE_ACTOR") or _login_name()
-    return Settings(root=root, home=home, ledger_url=SecretStr(ledger_url), actor=actor)
+    defaults = {"ledger_url": f"sqlite:///{home / 'ledger.db'}", "actor": _login_name()}
+    try:
+        return Settings.model_validate({**defaults, **_given(), "root": root, "home": home})
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise SettingsError([f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in found]) from None
+
+
+def _given() -> dict[str, Any]:
+    """What the environment sets, by the settings' names; a variable that is empty sets nothing."""
+    given: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        text = os.environ.get(f"{PREFIX}{name.upper()}")
+        if text:
+            given[name] = _as_object(name, text) if isinstance(field.default, dict) else text
+    return given
+
+
+def _as_object(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise SettingsError([f"{PREFIX}{name.upper()}: no JSON; allowed: an object"]) from None
 
 
 def _login_name() -> str:

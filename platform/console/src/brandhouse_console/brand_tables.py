@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from brandhouse_console.docstrings import described_schema
 from brandhouse_shared.config import BrandConfig
 from brandhouse_shared.metrics import METRICS, Metric
 
@@ -33,7 +34,7 @@ class _Table:
 
 def brand_reference() -> str:
     """Markdown of all tables, in the order in which a brand meets them."""
-    schema = BrandConfig.model_json_schema()
+    schema = described_schema(BrandConfig)
     definitions: dict[str, Schema] = schema["$defs"]
     sections = [_section(table, definitions) for table in _tables(_Table("", schema), definitions)]
     return "\n".join([INTRODUCTION, *sections, _metrics()])

@@ -266,8 +266,10 @@ def ledger_upgrade() -> None:
 def main() -> None:
     """Run the command; an error of the platform is one message and exit status 1, never a stack trace."""
     import gc
+    import os
     import sys
 
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads the metadata of every installed package
     # Reading a thousand brands makes many small objects that all stay; looking for cycles among them takes a quarter of the time.
     gc.set_threshold(100_000, 20, 20)
     try:

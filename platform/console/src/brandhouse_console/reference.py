@@ -8,6 +8,7 @@ from pathlib import Path
 from brandhouse_console.api_tables import api_reference
 from brandhouse_console.brand_tables import brand_reference
 from brandhouse_console.command_tables import command_reference
+from brandhouse_console.docstrings import described_schema
 from brandhouse_console.rule_tables import rule_reference
 from brandhouse_console.settings_tables import settings_reference
 from brandhouse_flows.checks.catalogue import PAGE
@@ -31,7 +32,7 @@ def generated_files() -> dict[str, str]:
 
 def brand_schema() -> str:
     """JSON Schema of `brand.toml`, for editors and checks."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **BrandConfig.model_json_schema()}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **described_schema(BrandConfig)}
     return json.dumps(schema, indent=2) + "\n"
 
 

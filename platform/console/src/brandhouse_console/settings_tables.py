@@ -1,6 +1,7 @@
 """The reference of the settings as Markdown, from the docstrings of `Settings`."""
 
-from brandhouse_shared.settings import Settings
+from brandhouse_console.docstrings import attribute_docstrings
+from brandhouse_shared.settings import PREFIX, Settings
 
 INTRODUCTION = """# Reference: settings
 
@@ -14,6 +15,5 @@ when a process starts; never from `brand.toml`. Secrets are never shown.
 
 def settings_reference() -> str:
     """Markdown of all settings, in their order."""
-    prefix = Settings.model_config["env_prefix"]
-    described = {name: " ".join((field.description or "").split()) for name, field in Settings.model_fields.items()}
-    return INTRODUCTION + "".join(f"| `{prefix}{name.upper()}` | {text} |\n" for name, text in described.items())
+    described = {name: " ".join(text.split()) for name, text in attribute_docstrings(Settings).items()}
+    return INTRODUCTION + "".join(f"| `{PREFIX}{name.upper()}` | {text} |\n" for name, text in described.items())

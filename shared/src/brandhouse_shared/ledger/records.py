@@ -61,7 +61,7 @@ Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(val
 class Record(BaseModel):
     """Base of all records: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SnapshotRecord(Record):
