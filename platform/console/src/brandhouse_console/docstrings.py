@@ -34,5 +34,8 @@ def described_schema(declared: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-def _family(base: type) -> list[type[Any]]:
-    return [base, *(below for one in base.__subclasses__() for below in _family(one))]
+def _family(base: type[Any]) -> list[type[Any]]:
+    found = [base]
+    for one in base.__subclasses__():
+        found += _family(one)
+    return found
