@@ -8,9 +8,8 @@ export UV_PYTHON_DOWNLOADS := never
 MEMBERS := shared platform/flows platform/serving platform/authoring platform/console
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) $(wildcard brands/*/pyproject.toml)
 BIN := .venv/bin
-# Unit tests share nothing and run beside each other; those with real servers are sensitive to time and run one by one.
-APART := tests/unit tests/architecture brands
-TOGETHER := tests/integration tests/e2e
+# What shares nothing runs on all cores; what has servers of its own or looks at the clock runs one by one.
+PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
 help: ## list the targets
@@ -41,13 +40,13 @@ up: setup ## keep everything running on this machine until Ctrl-C
 
 .PHONY: test
 test: setup ## all tests but the slow ones
-	$(BIN)/python -m pytest $(APART) -m "not slow" -n auto --dist loadfile
-	$(BIN)/python -m pytest $(TOGETHER) -m "not slow"
+	$(PYTEST) -m "not slow and not alone" -n auto --dist worksteal
+	$(PYTEST) -m "not slow and alone" tests
 
 .PHONY: test-all
 test-all: setup ## all tests
-	$(BIN)/python -m pytest $(APART) -n auto --dist loadfile
-	$(BIN)/python -m pytest $(TOGETHER)
+	$(PYTEST) -m "not alone" -n auto --dist worksteal
+	$(PYTEST) -m alone tests
 
 .PHONY: lint
 lint: setup ## format check, lint, import contracts, types, generated files

@@ -16,7 +16,7 @@ from brandhouse_shared.config import Risk
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("brandhouse"))
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(1200)]
 
 
 def run_demo(home: Path) -> dict[str, Any]:

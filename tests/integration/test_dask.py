@@ -27,6 +27,8 @@ from brandhouse_flows.search import Attempt, Contest, TrainingRows
 from brandhouse_shared.errors import BrandhouseError, DaskUnavailableError, RetryableError
 from brandhouse_shared.names import ModelKey
 
+pytestmark = pytest.mark.alone
+
 VILLA = ModelKey("villa", "sold")
 CASA = ModelKey("casa", "price")
 SEARCHED = """

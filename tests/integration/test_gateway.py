@@ -17,6 +17,8 @@ from brandhouse_shared.answering import load_predictor
 from brandhouse_shared.artifacts import MANIFEST_FILE, Manifest
 from brandhouse_shared.names import ModelKey
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:

@@ -17,6 +17,8 @@ from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.brands import unload_brand
 from brandhouse_shared.names import ModelKey
 
+pytestmark = pytest.mark.alone
+
 MOLEN = ModelKey("molen", "price")
 DIJK = ModelKey("dijk", "price")
 VLIET = ModelKey("vliet", "price")

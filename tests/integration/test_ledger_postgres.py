@@ -16,6 +16,8 @@ from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import VersionRecord
 from brandhouse_shared.ledger.versions import register
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = Path(__file__).parents[1] / "unit" / "test_ledger_contract.py"
 
 

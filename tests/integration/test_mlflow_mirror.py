@@ -26,6 +26,8 @@ from brandhouse_flows.wishes import Wishes
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.names import ModelKey
 
+pytestmark = pytest.mark.alone
+
 CASA = ModelKey("casa", "price")
 VILLA = ModelKey("villa", "sold")
 MLFLOW = Path(sys.executable).with_name("mlflow")

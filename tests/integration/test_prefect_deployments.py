@@ -18,6 +18,8 @@ from brandhouse_flows.deployments import DeploymentSpec, register, run_deploymen
 from brandhouse_flows.server import PrefectServer
 from brandhouse_shared.errors import BrandhouseError
 
+pytestmark = pytest.mark.alone
+
 PATIENCE_SECONDS = 40.0
 
 

@@ -15,6 +15,8 @@ from brandhouse_flows.processes import ProcessIdentity
 from brandhouse_flows.server import PrefectServer, ServerStartError, is_healthy
 from brandhouse_shared.settings import Settings
 
+pytestmark = pytest.mark.alone
+
 STARTER = """
 import sys, time
 from pathlib import Path

@@ -11,6 +11,8 @@ from brandhouse_flows import prefect_steps
 from brandhouse_flows.prefect_steps import run_as_task
 from brandhouse_shared.errors import DatasetError, RetryableError
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:

@@ -25,6 +25,8 @@ from brandhouse_flows.server import PrefectServer
 from brandhouse_flows.worker_process import WorkerProcess
 from brandhouse_shared.settings import Settings
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 QUICK = ("--lean", "--retry-delay-seconds", "0.5", "--sweep-seconds", "0.3", "--cancel-grace-seconds", "1", "--unstarted-seconds", "3")
 SECRETS = {

@@ -11,6 +11,8 @@ from prefect.testing.utilities import prefect_test_harness
 from brandhouse_flows import snapshot_artifacts
 from brandhouse_flows.ingesting import ingest_brand
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
