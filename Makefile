@@ -40,12 +40,12 @@ up: setup ## keep everything running on this machine until Ctrl-C
 
 .PHONY: test
 test: setup ## all tests but the slow ones
-	$(PYTEST) -m "not slow and not alone" -n auto --dist worksteal
+	$(PYTEST) -m "not slow and not alone" -n logical --dist worksteal
 	$(PYTEST) -m "not slow and alone" tests
 
 .PHONY: test-all
 test-all: setup ## all tests
-	$(PYTEST) -m "not alone" -n auto --dist worksteal
+	$(PYTEST) -m "not alone" -n logical --dist worksteal
 	$(PYTEST) -m alone tests
 
 .PHONY: lint
