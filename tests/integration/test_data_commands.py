@@ -3,33 +3,20 @@
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from brandhouse_console.main import app
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+from command_runs import run
+
 from brandhouse_flows.snapshot_log import UnknownSnapshotError, read_snapshot_log
 from brandhouse_flows.snapshot_report import find_report, keep_report
-from brandhouse_shared.errors import BrandhouseError, DatasetError
+from brandhouse_shared.errors import DatasetError
 
 TOWNS = ("coast", "lake", "hills")
-
-
-class Done:
-    """What a command printed, run in this process: starting one for each takes most of the time."""
-
-    def __init__(self, house: Any, arguments: tuple[str, ...]) -> None:
-        result = CliRunner().invoke(app, list(arguments), env=house.environment)
-        assert result.exception is None or isinstance(result.exception, BrandhouseError | SystemExit), result.exception
-        is_error = isinstance(result.exception, BrandhouseError)
-        self.args, self.returncode, self.stdout = arguments, result.exit_code, result.stdout
-        self.stderr = result.stderr + (str(result.exception) if is_error else "")
-
-
-def run(house: Any, *arguments: str) -> Done:
-    return Done(house, arguments)
 
 
 @pytest.fixture(scope="module")

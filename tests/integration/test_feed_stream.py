@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 
-from feed_house import feed_brand, pull_sales, rows_of, write_batch
+from feed_house import KILLED, feed_brand, pull_sales, rows_of, write_batch
 
 from brandhouse_flows.data_project import DataProject
 from brandhouse_shared.brands import Brand
@@ -157,23 +157,6 @@ def test_a_folder_below_the_brands_data_is_read(settings: Settings) -> None:
     (brand.folder / "data/inbox").mkdir(parents=True)
     write_batch(brand.folder / "data/inbox/a.csv", 0)
     assert sizes(pull_sales(settings, brand)) == list(range(5))
-
-
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {fixtures!r})
-from feed_house import pull_sales
-from brandhouse_flows import {module}
-from brandhouse_shared.brands import find_brand
-from brandhouse_shared.settings import load_settings
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-{module}.{function} = die
-settings = load_settings()
-pull_sales(settings, find_brand(settings.brands_dir, "boats"))
-"""
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 
-from feed_house import feed_brand, pull_sales, rows_of
+from feed_house import KILLED, feed_brand, pull_sales, rows_of
 
 from brandhouse_flows.data_project import DataProject
 from brandhouse_shared.errors import DatasetError, RetryableError
@@ -154,24 +154,6 @@ def test_an_ingest_takes_no_more_than_declared_and_the_next_goes_on(settings: Se
 
     assert len(rows_of(pull_sales(settings, brand))) == 4
     assert sizes(pull_sales(settings, brand)) == ["1", "2", "3", "4", "5", "6", "7"]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {fixtures!r})
-from feed_house import pull_sales
-from brandhouse_flows import {module}
-from brandhouse_shared.brands import find_brand
-from brandhouse_shared.settings import load_settings
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-{module}.{function} = die
-settings = load_settings()
-pull_sales(settings, find_brand(settings.brands_dir, "boats"))
-"""
 
 
 @pytest.mark.parametrize(

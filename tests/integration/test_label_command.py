@@ -2,38 +2,24 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from brandhouse_console.main import app
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+from command_runs import run
+
 from brandhouse_flows.datasets import read_table
 from brandhouse_flows.label_book import LabelBook, PickedRow
 from brandhouse_flows.label_export import export_labels
 from brandhouse_serving.prediction_records import JsonLinesPredictionRecords
-from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.names import ModelKey
 
 VILLA = ModelKey("villa", "sold")
-
-
-class Done:
-    """What a command printed, run in this process: starting one for each takes most of the time."""
-
-    def __init__(self, house: Any, arguments: tuple[str, ...]) -> None:
-        result = CliRunner().invoke(app, list(arguments), env=house.environment)
-        assert result.exception is None or isinstance(result.exception, BrandhouseError | SystemExit), result.exception
-        is_error = isinstance(result.exception, BrandhouseError)
-        self.args, self.returncode, self.stdout = arguments, result.exit_code, result.stdout
-        self.stderr = result.stderr + (str(result.exception) if is_error else "")
-
-
-def run(house: Any, *arguments: str) -> Done:
-    return Done(house, arguments)
 
 
 @pytest.fixture(scope="module")
