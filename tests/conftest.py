@@ -23,6 +23,12 @@ from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes take no part in a test's name: packed ones differ from second to second, and workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
+
+
 ROWS = 400
 COMMAND = Path(sys.executable).with_name("brandhouse")
 HEADER = """
