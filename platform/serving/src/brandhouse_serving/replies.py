@@ -13,8 +13,9 @@ from typing import Any
 
 from brandhouse_serving.failures import VersionFailedError
 from brandhouse_serving.loading import LoadedVersion, VersionLoader
-from brandhouse_serving.router import Route, Slot
+from brandhouse_serving.router import Route
 from brandhouse_serving.runtimes import Scores
+from brandhouse_serving.slots import Slot
 from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.errors import BrandhouseError, ContractViolationError
 from brandhouse_shared.ledger.ledger import Ledger

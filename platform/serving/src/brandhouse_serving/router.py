@@ -14,7 +14,8 @@ from types import MappingProxyType
 from brandhouse_serving.brand_directory import BrandDirectory
 from brandhouse_serving.failures import VersionFailedError
 from brandhouse_serving.limits import TokenBucket
-from brandhouse_serving.loading import LoadedVersion, VersionLoader
+from brandhouse_serving.loading import VersionLoader
+from brandhouse_serving.slots import Slot
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.ledger.ledger import Ledger
@@ -30,40 +31,7 @@ REREAD_SECONDS = 5.0
 STALE_SECONDS = 30.0
 """Without a look into the ledger for so long the process calls itself not ready; it goes on answering."""
 
-RELOAD_SECONDS = 15.0
-"""Pause before a version that could not be loaded is tried again; its file may have been restored."""
-
 logger = logging.getLogger(__name__)
-
-
-class Slot:
-    """One version that may be asked; loaded when it is first needed."""
-
-    def __init__(self, version: Version, loader: VersionLoader) -> None:
-        self.version = version
-        self.loaded: LoadedVersion | None = None
-        self._loader = loader
-        self._failure: VersionFailedError | None = None
-        self._retry_at = 0.0
-        self._lock = asyncio.Lock()
-
-    async def load(self, brand: Brand, *, wait_for_silo: bool = False) -> LoadedVersion:
-        """Return the loaded version; many callers at once load it once.
-
-        Raises:
-            VersionFailedError: If it cannot be loaded. It is tried again after a pause.
-        """
-        async with self._lock:
-            if self.loaded is not None:
-                return self.loaded
-            if self._failure is not None and time.monotonic() < self._retry_at:
-                raise self._failure
-            try:
-                self.loaded = await self._loader.load(self.version, brand, wait_for_silo=wait_for_silo)
-            except VersionFailedError as failure:
-                self._failure, self._retry_at = failure, time.monotonic() + RELOAD_SECONDS
-                raise
-            return self.loaded
 
 
 @dataclass(frozen=True, slots=True)
