@@ -87,6 +87,14 @@ docs-serve: setup ## show the docs site while you write, on 127.0.0.1:8000
 bench-flows: setup ## measure flows, registration and scale beside their peers; writes docs/benchmarks/flows.md
 	$(BIN)/python benchmarks/bench_flows.py
 
+.PHONY: bench-score
+bench-score: setup ## measure batch scoring beside pandas and scikit-learn
+	$(BIN)/python benchmarks/bench_score.py
+
+.PHONY: bench-serving
+bench-serving: setup ## measure the gateway beside its peers (needs wrk); writes docs/benchmarks/serving.md
+	$(BIN)/python benchmarks/bench_serving.py
+
 .PHONY: bench-first-day
 bench-first-day: setup ## measure a brand team's first day beside its peer; writes docs/benchmarks/first-day.md
 	$(BIN)/python benchmarks/bench_first_day.py
@@ -98,6 +106,10 @@ try-public-tables: setup ## try `new` on public tables through to an HTTP answer
 .PHONY: bench-ready
 bench-ready: setup ## measure the ready estimators on public tables beside plain baselines; writes the figures into docs/ready
 	$(BIN)/python benchmarks/bench_ready.py --write
+
+.PHONY: compile-table
+compile-table: setup ## try which pipelines compile and how near they are to scikit-learn; writes docs/reference/compiled.md
+	$(BIN)/python benchmarks/compile_table.py
 
 .PHONY: clean
 clean: ## remove the environment and all local state

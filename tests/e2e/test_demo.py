@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -78,10 +79,12 @@ def test_a_high_risk_brand_was_promoted_by_a_person_and_leaves_no_inputs_on_disk
     assert sensitive
     for brand in sensitive:
         files = [path for path in (home / "predictions" / brand.name).rglob("*") if path.is_file()]
-        logged = "".join(path.read_text() for path in files)
-        assert "prediction_id" in logged or "id" in logged
+        answers = [pd.read_parquet(path) for path in files if path.suffix == ".parquet"]
+        written = b"".join(path.read_bytes() for path in files if path.suffix != ".parquet")
+        assert f"{brand.name}.".encode() in written or any(len(one) for one in answers)
+        assert all(one["inputs"].isna().all() and one["prediction"].isna().all() for one in answers)
         fields = {name for model in brand.config.models.values() for name in model.inputs}
-        assert not [name for name in fields if f'"{name}"' in logged]
+        assert not [name for name in fields if f'"{name}"'.encode() in written]
 
 
 def test_a_second_demo_finds_nothing_to_retrain(first: dict[str, Any], home: Path) -> None:

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from serving_house import CASA, CASA_ROW, STIL, STIL_CODE, STIL_ROW, Gateway, House, wait_until
 
 from brandhouse_serving import prediction_log
+from brandhouse_serving.conversion import convert_all
 from brandhouse_serving.gateway import create_app
-from brandhouse_serving.prediction_log import find_record
+from brandhouse_serving.journal import find_segments, read_entries
+from brandhouse_serving.prediction_records import find_record
 
 pytestmark = pytest.mark.alone
 
@@ -32,8 +36,10 @@ def house(tmp_path: Path) -> House:
 
 
 def logged_ids(house: House) -> set[str]:
-    lines = [line for file in house.home.glob("predictions/*/*/*/*.jsonl") for line in file.read_bytes().splitlines(keepends=True)]
-    return {json.loads(line)["id"] for line in lines if line.endswith(b"\n")}
+    """All that is in journals or, looked at after them, in Parquet."""
+    entries = [entry for brand in ("casa", "stil") for file in find_segments(house.home, brand) for entry in read_entries(file)]
+    parts = [pq.read_table(file, columns=["id"]) for file in house.home.glob("predictions/*/*/*/*.parquet")]
+    return {*(found for entry in entries for found in entry.ids), *(found for part in parts for found in part["id"].to_pylist())}
 
 
 class Load:
@@ -256,6 +262,8 @@ def test_an_answer_is_found_again_by_its_id_and_keeps_only_what_the_brand_may_ke
     with Gateway(house) as gateway:
         (bare,) = gateway.predict(casa, CASA, CASA_ROW)[2]["prediction_ids"]
         (full,) = gateway.predict(stil, STIL, STIL_ROW)[2]["prediction_ids"]
+        children = psutil.Process(gateway.process.pid).children()
+        assert sum("brandhouse_serving.keeper" in child.cmdline() for child in children) == 1
     record = find_record(house.home, full)
     assert record is not None and record["inputs"]["visits"] == 7 and record["prediction"] == "yes"
     assert record["inputs"]["town"].startswith("hmac:") and record["withheld"] == ["town", "health"]
@@ -264,3 +272,7 @@ def test_an_answer_is_found_again_by_its_id_and_keeps_only_what_the_brand_may_ke
     assert not {"inputs", "prediction", "probabilities"} & provenance.keys()
     written = b"".join(file.read_bytes() for file in house.home.rglob("*") if file.is_file() and "predictions" in file.parts)
     assert b"Delft" not in written and b"asthma" not in written
+    convert_all(house.home)  # what the keeper had no time for
+    kept = [pd.read_parquet(house.home / "predictions" / key.brand / key.model) for key in (CASA, STIL)]
+    assert [frame["id"].tolist() for frame in kept] == [[bare], [full]]
+    assert kept[0]["inputs"].isna().all() and json.loads(kept[1]["inputs"][0])["visits"] == 7

@@ -16,7 +16,7 @@ from command_runs import run
 from brandhouse_flows.datasets import read_table
 from brandhouse_flows.label_book import LabelBook, PickedRow
 from brandhouse_flows.label_export import export_labels
-from brandhouse_serving.prediction_records import JsonLinesPredictionRecords
+from brandhouse_serving.prediction_records import StoredPredictionRecords
 from brandhouse_shared.names import ModelKey
 
 VILLA = ModelKey("villa", "sold")
@@ -63,7 +63,7 @@ def test_rows_of_the_log_go_out_come_back_and_become_feedback_and_training_data(
     known = ok(run(house, "label", "casa/price", "--json"))
     assert (known["labelled"], known["people"], known["picked_at_random"]) == (40, {"anna": 40, "ben": 40}, 20)
     assert [(one["version"], one["metric"], one["rows"]) for one in known["quality"]] == [("v1", "mae", 20)]
-    left = {record.id for record in JsonLinesPredictionRecords(house.home).unlabelled(ModelKey("casa", "price"), 2, datetime.now(UTC))}
+    left = {record.id for record in StoredPredictionRecords(house.home).unlabelled(ModelKey("casa", "price"), 2, datetime.now(UTC))}
     assert len(left) == 40 and not left & {row["row_id"] for row in rows}
     out = ok(run(house, "label", "casa/price", "--export", str(table), "--with-snapshot", "--json"))
     assert (out["rows"], out["labelled"], out["incomplete"]) == (440, 40, [])

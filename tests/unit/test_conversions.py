@@ -7,11 +7,14 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from brandhouse_flows.agreement import RELATIVE_TOLERANCE, compare
 from brandhouse_flows.compiling import NotCompilableError, compile_model
@@ -108,3 +111,93 @@ def test_an_encoder_that_drops_a_category_is_refused() -> None:
     model = make_pipeline(OneHotEncoder(max_categories=3, drop="first"), Ridge()).fit(rows, np.arange(300.0))
     with pytest.raises(NotCompilableError, match="drops some"):
         run_compiled(model, rows)
+
+
+def numbered_categories(count: int = 1200) -> tuple[pd.DataFrame, Any]:
+    """A number, then two columns of numbered categories, with gaps between the numbers and missing ones."""
+    random = np.random.default_rng(5)
+    sparse = random.choice([-3.0, 0.0, 2.0, 7.0, 7.5, 40.0, np.nan], count)
+    many = random.integers(0, 60, count).astype(float)
+    rows = pd.DataFrame({"x": random.normal(size=count), "sparse": sparse, "many": many}, dtype=np.float32)
+    return rows, rows["x"] + np.isin(sparse, [2.0, 7.5]) * 3 + (many % 7 == 3) * 5 + np.isnan(sparse)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_native_categories_of_boosting_ask_the_same_questions(loss: str) -> None:
+    rows, truth = numbered_categories()
+    model = HistGradientBoostingRegressor(loss=loss, max_iter=40, categorical_features=[1, 2]).fit(rows, truth - truth.min())
+    assert sum(int(tree.nodes["is_categorical"].sum()) for trees in model._predictors for tree in trees) > 20, "there is something to try"
+    unknown = [-4.0, -0.5, 1.0, 7.25, 8.0, 41.0, 1e9, -1e9, float(np.nextafter(np.float32(7), np.float32(8))), np.nan]
+    asked = pd.DataFrame([(0.3, one, other) for one in unknown for other in (*unknown, 3.0, 17.0)], columns=rows.columns, dtype=np.float32)
+    asked = pd.concat([rows, asked], ignore_index=True)
+    found = compare(model.predict(asked), run_compiled(model, asked), Task.REGRESSION)
+    assert found.max_difference < RELATIVE_TOLERANCE / 3, found
+
+
+def test_native_categories_of_a_classifier_agree_too() -> None:
+    rows, truth = numbered_categories()
+    labels = np.digitize(truth, np.quantile(truth, [0.3, 0.7]))
+    model = HistGradientBoostingClassifier(max_iter=15, categorical_features=[2]).fit(rows, labels)
+    assert compare(model.predict_proba(rows), run_compiled(model, rows, Task.MULTICLASS), Task.MULTICLASS).agrees
+
+
+def test_native_categories_that_are_texts_are_refused_with_what_to_do() -> None:
+    rows = categories_of()
+    model = HistGradientBoostingRegressor(categorical_features=["first", "second"]).fit(rows, np.arange(300.0))
+    with pytest.raises(NotCompilableError, match="number them with an OrdinalEncoder before"):
+        run_compiled(model, rows)
+
+
+def numbers_with_gaps() -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    rows = pd.DataFrame(random.gamma(2, 3, (300, 3)), columns=["a", "b", "c"], dtype=np.float32)
+    rows.loc[::5, "a"] = np.nan
+    rows.loc[::7, "c"] = np.nan
+    return rows
+
+
+@pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
+def test_an_imputer_also_says_what_was_missing(strategy: str) -> None:
+    rows = numbers_with_gaps()
+    model = make_pipeline(SimpleImputer(strategy=strategy, add_indicator=True), Ridge()).fit(rows, np.arange(300.0))
+    asked = pd.concat([rows, pd.DataFrame([[np.nan] * 3, [1.0, np.nan, 2.0]], columns=rows.columns, dtype=np.float32)], ignore_index=True)
+    assert compare(model.predict(asked), run_compiled(model, asked), Task.REGRESSION).agrees, "also where training missed none"
+
+
+def test_an_imputer_with_indicators_of_a_column_that_is_always_missing_is_refused() -> None:
+    rows = numbers_with_gaps().assign(b=np.float32(np.nan))
+    with pytest.warns(UserWarning, match="without any observed values"):
+        model = make_pipeline(SimpleImputer(add_indicator=True), Ridge()).fit(rows, np.arange(300.0))
+    with pytest.raises(NotCompilableError, match="always missing"):
+        run_compiled(model, rows)
+
+
+@pytest.mark.parametrize("function", [np.log, np.log1p, np.exp, np.expm1, np.sqrt, np.square, np.abs, np.sign])
+def test_a_function_of_numpy_is_applied_to_each_number(function: Any) -> None:
+    rows = numbers_with_gaps().fillna(2.5).clip(0.01, 5)
+    steps = ColumnTransformer([("same", FunctionTransformer(function), ["a", "c"]), ("rest", "passthrough", ["b"])])
+    model = make_pipeline(steps, Ridge()).fit(rows, np.arange(300.0))
+    assert compare(model.predict(rows), run_compiled(model, rows), Task.REGRESSION).agrees
+
+
+def test_another_function_is_refused() -> None:
+    rows = numbers_with_gaps().fillna(0)
+    model = make_pipeline(FunctionTransformer(np.cbrt), Ridge()).fit(rows, np.arange(300.0))
+    with pytest.raises(NotCompilableError, match="FunctionTransformer is not supported"):
+        run_compiled(model, rows)
+
+
+def test_sublinear_word_counts_are_one_plus_the_logarithm() -> None:
+    words = ["a b b", "b b b b", "c", "", "a a a a a b c", "d e"] * 20
+    rows = pd.DataFrame({"text": words}, dtype=object)
+    vectorizer = TfidfVectorizer(token_pattern="[a-z]+", lowercase=False, sublinear_tf=True)
+    model = make_pipeline(ColumnTransformer([("text", vectorizer, "text")]), Ridge()).fit(rows, np.arange(120.0))
+    assert compare(model.predict(rows), run_compiled(model, rows), Task.REGRESSION).agrees
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_discriminant_analysis_is_as_sure_as_in_scikit_learn(classes: int) -> None:
+    rows = numbers_with_gaps().fillna(1)
+    task = Task.BINARY if classes == 2 else Task.MULTICLASS
+    model = LinearDiscriminantAnalysis().fit(rows, np.digitize(rows["a"], [3.0, 6.0][: classes - 1]))
+    assert compare(model.predict_proba(rows), run_compiled(model, rows, task), task).agrees

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from brandhouse_flows.deployments import Diff, desired_deployments, ingest_deployment, run_name, train_deployment
+from brandhouse_flows.deployments import Diff, desired_deployments, ingest_deployment, run_name, score_deployment, train_deployment
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import BrandConfig, Schedule
 from brandhouse_shared.names import ModelKey
@@ -40,14 +40,17 @@ def brand_of(name: str, isolation: str = "pool", **model: Any) -> Brand:
     return Brand(Path("/w/brands") / name, BrandConfig.model_validate(declared))
 
 
-def test_each_brand_gets_ingest_and_one_training_a_model() -> None:
+def test_each_brand_gets_ingest_and_one_training_and_one_scoring_a_model() -> None:
     specs = desired_deployments([brand_of("zebra"), brand_of("apple")], SETTINGS)
-    assert [spec.full_name for spec in specs] == ["ingest/apple", "ingest/zebra", "train/apple.price", "train/zebra.price"]
-    assert specs[2].full_name == train_deployment(ModelKey("apple", "price")) and specs[0].full_name == ingest_deployment("apple")
+    of_models = ["score/apple.price", "score/zebra.price", "train/apple.price", "train/zebra.price"]
+    assert [spec.full_name for spec in specs] == ["ingest/apple", "ingest/zebra", *of_models]
+    apple = ModelKey("apple", "price")
+    names = [ingest_deployment("apple"), score_deployment(apple), train_deployment(apple)]
+    assert [specs[place].full_name for place in (0, 2, 4)] == names
 
 
 def test_training_carries_tags_parameters_queue_and_schedule() -> None:
-    [_, train] = desired_deployments([brand_of("apple", schedule={"cron": "0 4 * * 1", "timezone": "Europe/Amsterdam"})], SETTINGS)
+    [_, _, train] = desired_deployments([brand_of("apple", schedule={"cron": "0 4 * * 1", "timezone": "Europe/Amsterdam"})], SETTINGS)
     assert train.entrypoint == "brandhouse_flows.training:train_model"
     assert train.parameters == {
         "brand": "apple",
@@ -68,7 +71,7 @@ def test_a_dataset_with_a_schedule_is_ingested_by_itself() -> None:
     scheduled = Brand(brand.folder, brand.config.model_copy(update={"datasets": {"rows": dataset}}))
     specs = {spec.full_name: spec for spec in desired_deployments([scheduled], SETTINGS)}
 
-    assert list(specs) == ["ingest/apple", "ingest/apple.rows", "train/apple.price"]
+    assert list(specs) == ["ingest/apple", "ingest/apple.rows", "score/apple.price", "train/apple.price"]
     spec = specs["ingest/apple.rows"]
     assert (spec.cron, spec.timezone) == ("15 * * * *", "Europe/Amsterdam")
     assert spec.parameters == {"brand": "apple", "dataset": "rows", "accept_new": True}, "a brand that gets new data takes them"
@@ -81,9 +84,9 @@ def test_silo_brand_has_a_pool_of_its_own() -> None:
 
 
 def test_digest_changes_with_what_is_registered_and_only_then() -> None:
-    before = desired_deployments([brand_of("apple")], SETTINGS)[1].digest
-    assert before == desired_deployments([brand_of("apple")], SETTINGS)[1].digest
-    assert before != desired_deployments([brand_of("apple", schedule={"cron": "0 4 * * *"})], SETTINGS)[1].digest
+    before = desired_deployments([brand_of("apple")], SETTINGS)[-1].digest
+    assert before == desired_deployments([brand_of("apple")], SETTINGS)[-1].digest
+    assert before != desired_deployments([brand_of("apple", schedule={"cron": "0 4 * * *"})], SETTINGS)[-1].digest
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import typer
 
 from brandhouse_console.main import app
 from brandhouse_flows.inspection import inspect_folder
+from brandhouse_serving.open_inference_tensors import datatype_of, rows_of
 from brandhouse_shared.brands import find_brand
 from brandhouse_shared.config import BrandConfig
 from brandhouse_shared.contracts import Contract
@@ -123,9 +124,18 @@ def test_requests_shown_fit_the_input_schema() -> None:
     contract = Contract(find_brand(ROOT / "brands", "vertrekbord").model("delay").inputs)
     shown = [json.loads(block) for block in blocks(ROOT / "docs" / "serving.md", "json")]
     shown += [json.loads(body) for body in re.findall(r"-d '(\{.*\})'", (ROOT / "README.md").read_text())]
-    assert len(shown) == 2, "one request is shown in README and one in docs/serving.md"
-    for request in shown:
-        assert contract.parse_rows(request["instances"]), "the request is accepted"
+    rows = [request["instances"] for request in shown if "instances" in request]
+    assert len(rows) == 2, "one request is shown in README and one in docs/serving.md"
+    for instances in rows:
+        assert contract.parse_rows(instances), "the request is accepted"
+
+
+def test_tensors_shown_are_fields_of_the_model_they_are_shown_for() -> None:
+    fields = Contract(find_brand(ROOT / "brands", "autoplein").model("price").inputs).fields
+    (request,) = [one for block in blocks(ROOT / "docs" / "serving.md", "json") if "inputs" in (one := json.loads(block))]
+    shown = {tensor["name"]: tensor["datatype"] for tensor in request["inputs"]}
+    assert shown == {name: datatype_of(fields[name]) for name in shown}
+    assert Contract({name: fields[name] for name in shown}).parse_rows(rows_of(request["inputs"], {}, 2)), "its values are accepted"
 
 
 def test_the_guide_makes_a_good_brand(tmp_path: Path) -> None:

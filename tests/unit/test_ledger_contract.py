@@ -30,7 +30,7 @@ from brandhouse_shared.ledger import open_ledger, revisions, schema, upgrade_led
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import DeploymentRecord, RunRecord, RunResult, SnapshotRecord, StageChange, StageEvent, VersionRecord
 from brandhouse_shared.ledger.revisions import HEAD, VERSION_TABLE
-from brandhouse_shared.ledger.stages import Cause, Stage
+from brandhouse_shared.ledger.stages import DEFAULT_SHARE, Cause, Stage
 from brandhouse_shared.ledger.status import read_status
 from brandhouse_shared.ledger.tables import METADATA
 from brandhouse_shared.names import ModelKey, VersionKey
@@ -386,6 +386,120 @@ def test_stage_events_are_followed_by_their_seq(ledger: Ledger) -> None:
     assert [event.seq for event in ledger.stage_events(CHURN)] == [6]
 
 
+# Canary and shadow
+
+
+def put(ledger: Ledger, version: VersionKey, to: Stage, **changes: Any) -> StageEvent:
+    return ledger.change_stage(StageChange(version=version, to=to, actor="anna", reason="try it", **changes))
+
+
+def test_a_canary_has_a_share_that_may_change_and_is_on_record(ledger: Ledger) -> None:
+    register_promoted(ledger, PRICE, "a")
+    second = register(ledger, artifact="b")
+    assert put(ledger, second, Stage.CANARY).share == DEFAULT_SHARE
+    event = put(ledger, second, Stage.CANARY, share=0.5)
+    assert (event.from_stage, event.to, event.share) == (Stage.CANARY, Stage.CANARY, 0.5)
+    found = ledger.find_version(second)
+    assert (found.stage, found.share, found.stage_seq) == (Stage.CANARY, 0.5, event.seq)
+    with pytest.raises(StageChangeError, match="kaasplein/price/v2 is already in stage canary; nothing was changed"):
+        put(ledger, second, Stage.CANARY, share=0.5)
+    promote(ledger, second)
+    assert [event.share for event in ledger.stage_events(PRICE)] == [None, None, None, 0.1, 0.5, None, None]
+    assert ledger.find_version(second).share is None
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5])
+def test_a_share_is_between_nothing_and_all(share: float, ledger: Ledger) -> None:
+    with pytest.raises(StageChangeError, match="a canary's share is above 0 and below 1, such as"):
+        put(ledger, register(ledger), Stage.CANARY, share=share)
+
+
+@pytest.mark.parametrize("to", [Stage.SHADOW, Stage.PRODUCTION, Stage.RETIRED])
+def test_a_share_is_for_a_canary_only(to: Stage, ledger: Ledger) -> None:
+    with pytest.raises(StageChangeError, match=f"kaasplein/price/v1: a share is for canary, not for {to}; leave it out"):
+        put(ledger, register(ledger), to, share=0.1)
+
+
+def test_a_model_has_one_canary_and_any_number_of_shadows(ledger: Ledger) -> None:
+    first, second, third = (register(ledger, artifact=name) for name in "abc")
+    put(ledger, first, Stage.CANARY)
+    with pytest.raises(
+        StageChangeError, match=r"v2 cannot be canary beside v1, which is: .* `brandhouse retire kaasplein/price --version v1`"
+    ):
+        put(ledger, second, Stage.CANARY)
+    put(ledger, register(ledger, CHURN), Stage.CANARY)
+    put(ledger, second, Stage.SHADOW)
+    put(ledger, third, Stage.SHADOW)
+    found = [(str(version.key), str(version.stage)) for version in ledger.trial_versions()]
+    assert found == [
+        ("kaasplein/price/v1", "canary"),
+        ("fietspunt/churn/v1", "canary"),
+        ("kaasplein/price/v2", "shadow"),
+        ("kaasplein/price/v3", "shadow"),
+    ]
+    put(ledger, first, Stage.SHADOW)
+    assert put(ledger, second, Stage.CANARY).to is Stage.CANARY
+
+
+def test_shadow_and_canary_of_one_version_are_ended_by_its_number(ledger: Ledger) -> None:
+    register_promoted(ledger, PRICE, "a")
+    second = register(ledger, artifact="b")
+    put(ledger, second, Stage.SHADOW)
+    assert ledger.retire(PRICE, "bob", "seen enough", second.number).from_stage is Stage.SHADOW
+    assert stages_of(ledger, PRICE) == {1: "production", 2: "retired"}
+    with pytest.raises(StageChangeError, match="kaasplein/price/v2 is already in stage retired"):
+        ledger.retire(PRICE, "bob", "again", second.number)
+    with pytest.raises(UnknownVersionError, match="no version v9"):
+        ledger.retire(PRICE, "bob", "again", 9)
+
+
+def test_a_canary_is_stopped_once_and_only_while_its_trial_lasts(ledger: Ledger) -> None:
+    first, second, third = register_promoted(ledger, PRICE, "a")[0], register(ledger, artifact="b"), register(ledger, artifact="c")
+    put(ledger, second, Stage.CANARY, share=0.2)
+
+    def since() -> int:
+        production = ledger.production(PRICE)
+        assert production is not None
+        return ledger.find_version(second).trial_since(production)
+
+    begun = since()
+    event = ledger.stop_canary(second, begun, "gateway", "it fails")
+    assert event is not None
+    assert (event.from_stage, event.to, event.automatic, event.share, event.reason) == ("canary", "shadow", True, None, "it fails")
+    assert ledger.stop_canary(second, begun, "gateway", "it fails") is None, "another process has seen the same"
+    put(ledger, second, Stage.CANARY, share=0.2)
+    assert ledger.stop_canary(second, begun, "gateway", "it fails") is None, "what was seen before says nothing about the new trial"
+    begun = since()
+    put(ledger, second, Stage.CANARY, share=0.3)
+    assert ledger.stop_canary(second, begun, "gateway", "it fails") is None, "with another share it is another trial"
+    begun = since()
+    promote(ledger, third)
+    assert ledger.stop_canary(second, begun, "gateway", "it fails") is None, "it was compared with another version"
+    assert since() > begun
+    ledger.rollback(PRICE, "bob", "back", first.number)
+    assert ledger.stop_canary(second, since(), "gateway", "it fails") is not None
+
+
+def test_status_shows_what_is_on_trial_beside_production(ledger: Ledger, ledger_url: str) -> None:
+    register_promoted(ledger, PRICE, "a")
+    put(ledger, register(ledger, artifact="b"), Stage.SHADOW)
+    put(ledger, register(ledger, artifact="c"), Stage.CANARY, share=0.25)
+    put(ledger, register(ledger, CHURN), Stage.SHADOW)
+    churn, price = ledger.status_rows()
+    assert (churn.stage, churn.on_trial) == (Stage.SHADOW, ()), "it is the row itself"
+    assert [(one.version, str(one.stage), one.share) for one in price.on_trial] == [(2, "shadow", None), (3, "canary", 0.25)]
+    assert read_status(ledger_url) == [churn, price]
+
+
+def test_canary_of_a_release_without_shares_has_none_until_it_is_given_one(ledger: Ledger) -> None:
+    version = register(ledger)
+    columns = "seq, brand, model, number, from_stage, to_stage, cause, actor, reason, automatic, forced, at"
+    values = "2, 'kaasplein', 'price', 1, 'candidate', 'canary', 'changed', 'anna', 'try', false, false, '2026-03-01T12:00:00.000000+00:00'"
+    execute(ledger, f"INSERT INTO ledger_stage_events ({columns}) VALUES ({values})")
+    assert ledger.find_version(version).share is None
+    assert put(ledger, version, Stage.CANARY).share == DEFAULT_SHARE
+
+
 # Status
 
 
@@ -477,7 +591,7 @@ def test_runs_that_cannot_be_are_refused(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="there is no run 'r9' to end"):
         ledger.end_run("r9", "failed", "")
     with pytest.raises(
-        LedgerError, match="'done' is no outcome; allowed: registered, unchanged, gates_failed, rehearsed, failed, cancelled, crashed"
+        LedgerError, match=r"'done' is no outcome; allowed: registered, unchanged, .*, rehearsed, scored, failed, cancelled, crashed"
     ):
         ledger.end_run("r1", "done", "")  # type: ignore[arg-type]
 

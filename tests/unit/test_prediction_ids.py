@@ -1,5 +1,7 @@
 """Ids tell who answered and when, and cannot be guessed."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -57,3 +59,30 @@ def test_names_that_need_care_survive() -> None:
 def test_what_is_no_id_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidNameError, match="is no prediction id; allowed: an id as returned in prediction_ids"):
         prediction_ids.parse(text)
+
+
+FORKED = """
+import os, sys
+from brandhouse_serving import prediction_ids
+from brandhouse_shared.names import VersionKey
+
+def draw():
+    return [prediction_ids.make_many(VersionKey("casa", "price", 7), 0, 1)[0] for _ in range(20)]
+
+draw()
+child = os.fork()
+sys.stdout.write("\\n".join(draw()) + "\\n")
+sys.stdout.flush()
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_ids_of_single_rows_never_repeat_also_over_the_store_of_random_digits() -> None:
+    ids = [prediction_ids.make_many(CASA, 0, 1)[0] for _ in range(5 * prediction_ids.DRAWN_AT_ONCE)]
+    assert len(set(ids)) == len(ids) and all(prediction_ids.parse(one).version == CASA for one in ids)
+
+
+def test_a_forked_process_draws_ids_of_its_own() -> None:
+    ids = subprocess.run([sys.executable, "-c", FORKED], check=True, capture_output=True, text=True).stdout.split()
+    assert len(ids) == len(set(ids)) == 40

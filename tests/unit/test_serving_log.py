@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
-from brandhouse_serving import prediction_ids, prediction_log
+from brandhouse_serving import journal, prediction_ids, prediction_log
+from brandhouse_serving.durable_files import append_durably
 from brandhouse_serving.feedback import DuplicateLabelError, LabelStore, UnknownPredictionError
-from brandhouse_serving.prediction_log import Answer, JsonLinesPredictionLog, LogRule, append_all_durably, build_log_rule, find_record
+from brandhouse_serving.journal import Entry, JournalWriter, find_segments, is_closed, read_entries
+from brandhouse_serving.prediction_log import Answer, JournaledPredictionLog, LogRule, build_log_rule
+from brandhouse_serving.prediction_records import find_record
 from brandhouse_shared.config import Capabilities, FieldType, InputField, Privacy
 from brandhouse_shared.errors import RetryableError
 from brandhouse_shared.names import ModelKey
@@ -29,17 +33,25 @@ ROW = {"area": 80, "name": "Vermeer", "health": "asthma"}
 
 def answer(version: Any = CASA, rule: LogRule = OPEN, rows: int = 1, at_ms: int = NOON_MS) -> Answer:
     ids = prediction_ids.make_many(version, at_ms, rows)
-    return Answer(version, ids, [ROW] * rows, [1.5] * rows, None, at_ms, 0.25, "production", rule)
+    row = {"area": 80} if rule is OPEN else ROW  # the contract lets declared fields pass only
+    return Answer(version, ids, [row] * rows, [1.5] * rows, None, at_ms, 0.25, "production", rule)
+
+
+def logged(home: Path, *brands: str) -> list[str]:
+    entries: list[Entry] = []
+    for brand in brands or ("casa", "stil"):
+        entries += [entry for segment in find_segments(home, brand) for entry in read_entries(segment)]
+    return [identifier for entry in entries for identifier in entry.ids]
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Any:
-    log = JsonLinesPredictionLog(tmp_path)
+    log = JournaledPredictionLog(tmp_path)
     yield log
     log.close()
 
 
-def test_a_record_holds_what_was_asked_and_answered_and_is_found_by_id(log: JsonLinesPredictionLog) -> None:
+def test_a_record_holds_what_was_asked_and_answered_and_is_found_by_id(log: JournaledPredictionLog) -> None:
     one = answer()
     log.append(one)
     assert log.find(one.ids[0]) == {
@@ -58,14 +70,14 @@ def test_a_record_holds_what_was_asked_and_answered_and_is_found_by_id(log: Json
     assert log.find(answer().ids[0]) is None
 
 
-def test_each_row_of_a_request_is_a_record_of_its_own(log: JsonLinesPredictionLog) -> None:
+def test_each_row_of_a_request_is_a_record_of_its_own(log: JournaledPredictionLog) -> None:
     one = answer(rows=3)
     log.append(one)
     records = [log.find(identifier) for identifier in one.ids]
     assert [record and record["id"] for record in records] == list(one.ids)
 
 
-def test_personal_values_are_hashed_by_brand_and_sensitive_ones_dropped(log: JsonLinesPredictionLog, tmp_path: Path) -> None:
+def test_personal_values_are_hashed_by_brand_and_sensitive_ones_dropped(log: JournaledPredictionLog, tmp_path: Path) -> None:
     first, again, other = answer(rule=CAREFUL), answer(rule=CAREFUL), answer(STIL, CAREFUL)
     for one in (first, again, other):
         log.append(one)
@@ -76,7 +88,7 @@ def test_personal_values_are_hashed_by_brand_and_sensitive_ones_dropped(log: Jso
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
 
 
-def test_a_brand_that_may_not_store_keeps_provenance_only(log: JsonLinesPredictionLog) -> None:
+def test_a_brand_that_may_not_store_keeps_provenance_only(log: JournaledPredictionLog) -> None:
     one = answer(rule=SILENT)
     log.append(one)
     record = log.find(one.ids[0])
@@ -88,25 +100,80 @@ def test_the_rule_follows_the_privacy_of_the_fields() -> None:
     assert build_log_rule(Capabilities(may_store_predictions=False), fields) == LogRule(False, ("a",), ("b",), ("c",))
 
 
-def test_files_are_by_brand_model_and_day_and_for_the_owner_only(log: JsonLinesPredictionLog, tmp_path: Path) -> None:
+def test_a_brand_that_may_not_store_leaves_no_value_in_its_journal(log: JournaledPredictionLog, tmp_path: Path) -> None:
+    for rule in (SILENT, CAREFUL):
+        log.append(answer(rule=rule))
+    log.close()
+    (silent, careful) = b"".join(file.read_bytes() for file in find_segments(tmp_path, "casa")).splitlines()
+    assert not any(word in silent for word in (b"80", b"1.5", b"area"))
+    assert b"80" in careful and not any(word in careful for word in (b"Vermeer", b"asthma"))
+
+
+def test_journals_are_by_brand_and_for_the_owner_only(log: JournaledPredictionLog, tmp_path: Path) -> None:
     log.append(answer())
     log.append(answer(STIL, at_ms=NOON_MS + 86_400_000))
     log.flush()
-    files = sorted((tmp_path / "predictions").rglob("*.jsonl"))
-    folders = [file.parent.relative_to(tmp_path / "predictions").as_posix() for file in files]
-    assert folders == ["casa/price/2026-03-01", "stil/price/2026-03-02"]
+    files = [*find_segments(tmp_path, "casa"), *find_segments(tmp_path, "stil")]
+    folders = [file.parent.relative_to(tmp_path).as_posix() for file in files]
+    assert folders == ["predictions/casa/_journal", "predictions/stil/_journal"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "predictions").rglob("*") if path.is_dir()} == {0o700}
 
 
 def test_closing_writes_everything(tmp_path: Path) -> None:
-    log = JsonLinesPredictionLog(tmp_path)
+    log = JournaledPredictionLog(tmp_path)
     for _ in range(5_000):
         log.append(answer())
     log.close()
-    assert sum(len(file.read_bytes().splitlines()) for file in tmp_path.rglob("*.jsonl")) == 5_000
+    assert len(logged(tmp_path)) == 5_000
 
 
-def test_appending_never_waits_for_the_disk(log: JsonLinesPredictionLog) -> None:
+def test_a_journal_is_closed_after_its_time_although_nothing_more_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SEGMENT_SECONDS", 0.3)
+    log = JournaledPredictionLog(tmp_path)
+    log.append(answer())
+    log.flush()
+    (segment,) = find_segments(tmp_path, "casa")
+    assert not is_closed(segment)
+    while not is_closed(segment):
+        time.sleep(0.02)
+    log.append(answer())
+    log.close()
+    assert len(find_segments(tmp_path, "casa")) == 2 and len(logged(tmp_path)) == 2
+
+
+def test_with_more_brands_than_files_may_be_open_the_oldest_journal_is_closed(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, most_open=2)
+    for brand in ("aa", "bb", "cc"):
+        writer.append(brand, b"line\n")
+        writer.sync()
+    assert [is_closed(find_segments(tmp_path, brand)[0]) for brand in ("aa", "bb", "cc")] == [True, False, False]
+    writer.finish(everything=True)
+    writer.sync()
+    assert is_closed(find_segments(tmp_path, "cc")[0])
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_leaves_the_journal_as_before(tmp_path: Path) -> None:
+    code = """
+import pathlib, resource, signal, sys
+from brandhouse_serving.journal import JournalWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+writer = JournalWriter(pathlib.Path(sys.argv[1]), 9)
+writer.append("casa", b"a" * 79 + b"\\n")
+try:
+    writer.append("casa", b"b" * 79 + b"\\n")
+except OSError as error:
+    print(error.strerror)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+writer.append("casa", b"c" * 79 + b"\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "File too large\n"
+    assert [line[0] for line in find_segments(tmp_path, "casa")[0].read_text().splitlines()] == ["a", "c"]
+
+
+def test_appending_never_waits_for_the_disk(log: JournaledPredictionLog) -> None:
     one = answer()
     started = time.perf_counter()
     for _ in range(1_000):
@@ -114,18 +181,29 @@ def test_appending_never_waits_for_the_disk(log: JsonLinesPredictionLog) -> None
     assert (time.perf_counter() - started) / 1_000 < 0.001
 
 
-def test_a_torn_last_line_is_passed_over(log: JsonLinesPredictionLog, tmp_path: Path) -> None:
+def test_torn_and_damaged_lines_are_passed_over(log: JournaledPredictionLog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one, lost = answer(), answer()
     log.append(one)
-    log.flush()
-    (file,) = tmp_path.rglob("*.jsonl")
-    file.write_bytes(file.read_bytes() + f'{{"id":"{lost.ids[0]}","at'.encode())
+    log.close()
+    (file,) = find_segments(tmp_path, "casa")
+    short = f'[["{one.ids[0]}"],1,"production",[],[],[1.5],null]'
+    file.write_bytes(b"\0\0\n[]\n{}\n" + short.encode() + b"\n" + file.read_bytes() + f'[["{lost.ids[0]}"],1,"prod'.encode())
+    assert [entry.ids for entry in read_entries(file)] == [one.ids]
+    assert "4 lines are damaged" in caplog.text
     assert find_record(tmp_path, one.ids[0]) is not None and find_record(tmp_path, lost.ids[0]) is None
+
+
+def test_a_line_after_a_torn_one_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    append_durably(file, b'{"id":1}\n')
+    file.write_bytes(file.read_bytes() + b'{"id"')
+    append_durably(file, b'{"id":2}\n')
+    assert file.read_bytes() == b'{"id":1}\n{"id":2}\n'
 
 
 def test_a_disk_that_refuses_keeps_files_whole_and_answers_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction_log, "RETRY_SECONDS", 0.05)
-    log = JsonLinesPredictionLog(tmp_path)
+    log = JournaledPredictionLog(tmp_path)
     (tmp_path / "predictions").write_text("a file in the way")
     ones = [answer(), answer(STIL)]
     for one in ones:
@@ -135,27 +213,24 @@ def test_a_disk_that_refuses_keeps_files_whole_and_answers_held(tmp_path: Path, 
     (tmp_path / "predictions").unlink()
     assert all(log.find(one.ids[0]) for one in ones), "written as soon as the disk takes it again"
     log.close()
-    assert sum(len(file.read_bytes().splitlines()) for file in tmp_path.rglob("*.jsonl")) == 2
+    assert sorted(logged(tmp_path)) == sorted(one.ids[0] for one in ones)
 
 
-def test_several_files_are_written_all_or_none(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"before\n")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        append_all_durably({tmp_path / "a": b"after\n", tmp_path / "folder": b"x"})
-    assert (tmp_path / "a").read_bytes() == b"before\n"
-
-
-def test_when_too_much_is_unwritten_no_more_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_log, "MAX_PENDING_ROWS", 10)
+def test_when_too_much_of_a_brand_is_unwritten_it_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "MAX_PENDING_BYTES", 500)
     monkeypatch.setattr(prediction_log, "RETRY_SECONDS", 0.05)
-    (tmp_path / "predictions").write_text("a file in the way")
-    log = JsonLinesPredictionLog(tmp_path)
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "casa").write_text("a file in the way")
+    log = JournaledPredictionLog(tmp_path)
     log.append(answer(rows=11))
     with pytest.raises(RetryableError, match="cannot be recorded at present and are therefore not made"):
         log.append(answer())
-    (tmp_path / "predictions").unlink()
+    for _ in range(9):
+        log.append(answer(STIL))
+        log.find("stil.price.v3.0199c2f0a1b.Zk3rT0q8Yw1xLm2P")
+    (tmp_path / "predictions" / "casa").unlink()
     log.close()
+    assert (len(logged(tmp_path, "casa")), len(logged(tmp_path, "stil"))) == (11, 9)
 
 
 def test_a_hash_key_made_by_two_processes_at_once_is_one(tmp_path: Path) -> None:
@@ -166,7 +241,7 @@ def test_a_hash_key_made_by_two_processes_at_once_is_one(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["casa.log-key"]
 
 
-def test_a_label_is_joined_once_over_all_processes(log: JsonLinesPredictionLog, tmp_path: Path) -> None:
+def test_a_label_is_joined_once_over_all_processes(log: JournaledPredictionLog, tmp_path: Path) -> None:
     one = answer()
     log.append(one)
     now = datetime.now(UTC)
@@ -186,14 +261,34 @@ def test_a_label_is_joined_once_over_all_processes(log: JsonLinesPredictionLog, 
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["casa/price already has a label for that prediction; the first one stays"] * 3 + ["joined"]
-    (labels,) = tmp_path.rglob("labels.jsonl")
+    labels = tmp_path / "predictions/casa/price/_labels/2026-03-01.jsonl"
     assert orjson.loads(labels.read_bytes())["label"] == 2.0
 
 
-def test_a_label_for_what_was_never_predicted_is_refused(log: JsonLinesPredictionLog, tmp_path: Path) -> None:
+def test_a_label_for_what_was_never_predicted_is_refused(log: JournaledPredictionLog, tmp_path: Path) -> None:
     one = answer(STIL)
     log.append(one)
     store = LabelStore(tmp_path, log)
     for identifier in (one.ids[0], answer().ids[0], "nonsense"):
         with pytest.raises(UnknownPredictionError, match="casa/price made no prediction of that id"):
             store.add(CASA.model_key, identifier, 2.0, datetime.now(UTC))
+
+
+def test_a_label_may_come_before_the_process_that_answered_has_written(tmp_path: Path) -> None:
+    one = answer(at_ms=time.time_ns() // 1_000_000)
+    answering, other = JournaledPredictionLog(tmp_path), JournaledPredictionLog(tmp_path)
+    answering.append(one)
+    LabelStore(tmp_path, other).add(CASA.model_key, one.ids[0], 2.0, datetime.now(UTC))
+    answering.close()
+    other.close()
+
+
+def test_numpy_answers_are_taken_and_what_json_cannot_hold_fails_alone(log: JournaledPredictionLog) -> None:
+    one = answer()
+    one.predictions = np.array([2.5])
+    log.append(one)
+    bad = answer()
+    bad.rows = [{"area": object()}]
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        log.append(bad)
+    assert (log.find(one.ids[0]) or {})["prediction"] == 2.5 and log.is_alive

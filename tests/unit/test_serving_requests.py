@@ -77,6 +77,12 @@ def test_other_types_are_refused(kind: bytes) -> None:
         check_headers({b"content-type": kind})
 
 
+def test_a_length_beyond_all_bounds_is_too_large() -> None:
+    with pytest.raises(RequestRefusedError) as caught:
+        check_headers({b"content-type": b"application/json", b"content-length": b"9" * 5000})
+    assert caught.value.status == 413
+
+
 def test_what_json_cannot_say_is_refused_with_its_place() -> None:
     with pytest.raises(RequestRefusedError, match=r"the body is no valid JSON: .*\(character 5\)"):
         parse_json(b'{"a":NaN}')
@@ -273,7 +279,8 @@ def test_the_described_schema_and_the_contract_accept_and_refuse_the_same(change
 
 
 def test_a_field_describes_itself_in_its_own_words_or_by_what_it_allows() -> None:
-    assert field_schema(INPUTS["rooms"]) == {"type": ["integer", "null"], "description": "Without the kitchen."}
+    bounds = {"minimum": -(2**53), "maximum": 2**53}
+    assert field_schema(INPUTS["rooms"]) == {"type": ["integer", "null"], "description": "Without the kitchen.", **bounds}
     assert field_schema(INPUTS["sold"])["description"] == "a date as text in the format %d.%m.%Y"
 
 

@@ -1,155 +1,24 @@
 """The router follows the ledger; the answerer finds someone to answer. Ledger and loader are fakes, nothing else is."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from brandhouse_serving.brand_directory import BrandDirectory
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+from routing_house import CASA, STIL, House, manifest_of
+
 from brandhouse_serving.failures import VersionFailedError
-from brandhouse_serving.loading import LoadedVersion, VersionLoader
-from brandhouse_serving.prediction_log import LogRule
-from brandhouse_serving.replies import Answerer, Reply, UnavailableError, predictions_of
-from brandhouse_serving.router import Router
+from brandhouse_serving.replies import UnavailableError, predictions_of
+from brandhouse_serving.residency import VERSION_BYTES, Residency
 from brandhouse_serving.runtimes import check_scores
-from brandhouse_shared.artifacts import Manifest, Runtime
-from brandhouse_shared.brands import Brand
-from brandhouse_shared.config import FieldType, InputField
 from brandhouse_shared.errors import ContractViolationError
-from brandhouse_shared.ledger.ledger import Ledger
-from brandhouse_shared.ledger.stages import Cause, Stage
+from brandhouse_shared.ledger.stages import Cause
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey
-
-CASA = ModelKey("casa", "price")
-STIL = ModelKey("stil", "price")
-TOML = """
-name = "{name}"
-title = "Casa"
-story = "Homes for sale; predicts the asking price."
-owner = "casa-data@house.example"
-risk = "low"
-budget_eur_month = 20
-
-[datasets.homes]
-file = "data/homes.csv"
-source = {{ kind = "file", path = "homes.csv" }}
-
-[models.price]
-entrypoint = "brand_{name}.price"
-dataset = "homes"
-task = "regression"
-target = "price"
-metric = "rmse"
-inputs = {{ area = {{ type = "number" }} }}
-"""
-
-
-def manifest_of(number: int, field: str = "area", task: Task = Task.REGRESSION, classes: tuple[Any, ...] = ()) -> Manifest:
-    return Manifest(
-        brand="casa",
-        model="price",
-        task=task,
-        target="price",
-        runtime=Runtime.COMPILED,
-        reason="test",
-        inputs={field: InputField(type=FieldType.NUMBER)},
-        classes=classes,
-        constant=(float(-number),),
-        entrypoint="brand_casa.price",
-        code_digest="0",
-    )
-
-
-class FakeLedger:
-    def __init__(self) -> None:
-        self.entries: list[Any] = []
-        self.fallbacks: list[tuple[Any, ...]] = []
-        self.baselines: list[int] = []
-        self.present: dict[ModelKey, int] = {}
-
-    def promote(self, number: int, key: ModelKey = CASA, cause: Cause = Cause.CHANGED) -> None:
-        self.present[key] = number
-        self.entries.append(SimpleNamespace(version=key.version(number), to=Stage.PRODUCTION, cause=cause))
-
-    def retire(self, key: ModelKey = CASA) -> None:
-        del self.present[key]
-        self.entries.append(SimpleNamespace(version=key.version(0), to=Stage.RETIRED, cause=Cause.CHANGED))
-
-    def last_seq(self) -> int:
-        return len(self.entries)
-
-    def production_versions(self) -> dict[ModelKey, Any]:
-        return {key: self.find_version(key.version(number)) for key, number in self.present.items()}
-
-    def stage_events(self, key: ModelKey, limit: int) -> list[Any]:
-        return [entry for entry in self.entries if entry.version.model_key == key]
-
-    def find_version(self, version: Any) -> Any:
-        kind = "baseline" if version.number in self.baselines else "candidate"
-        return SimpleNamespace(key=version, number=version.number, record=SimpleNamespace(key=version.model_key, kind=kind))
-
-    def versions(self, key: ModelKey) -> list[Any]:
-        return [self.find_version(key.version(number)) for number in self.baselines]
-
-    def record_fallback(self, key: ModelKey, number: int, reason: str, at: datetime) -> None:
-        assert at.tzinfo is UTC
-        self.fallbacks.append((key, number, reason))
-
-
-class FakeRuntime:
-    def __init__(self, loader: "FakeLoader", number: int) -> None:
-        self.loader, self.number = loader, number
-
-    async def predict(self, columns: Any, timeout_seconds: float) -> Any:
-        if self.number in self.loader.mute:
-            raise VersionFailedError(self.number, "runtime failed", "secret detail")
-        return [float(self.number)] * len(next(iter(columns.values())))
-
-
-class FakeLoader:
-    def __init__(self) -> None:
-        self.loads: list[int] = []
-        self.broken: set[int] = set()
-        self.mute: set[int] = set()
-        self.fields: dict[int, str] = {}
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def load(self, version: Any, brand: Brand, *, wait_for_silo: bool) -> LoadedVersion:
-        await self.gate.wait()
-        self.loads.append(version.number)
-        if version.number in self.broken:
-            raise VersionFailedError(version.key, "artifact missing or altered", "/secret/path")
-        manifest = manifest_of(version.number, self.fields.get(version.number, "area"))
-        return LoadedVersion(version.key, manifest, manifest.contract, FakeRuntime(self, version.number), LogRule(True, (), (), ()))
-
-
-class House:
-    """Router, answerer and their fakes."""
-
-    def __init__(self, brands: Path) -> None:
-        self.brands = brands
-        for name in ("casa", "stil"):
-            (brands / name).mkdir(exist_ok=True)
-            (brands / name / "brand.toml").write_text(TOML.format(name=name))
-        self.ledger, self.loader = FakeLedger(), FakeLoader()
-        ledger, loader = cast(Ledger, self.ledger), cast(VersionLoader, self.loader)
-        self.router = Router(ledger, BrandDirectory(brands), loader)
-        self.answerer = Answerer(ledger, loader)
-
-    async def look(self) -> None:
-        await self.router.refresh()
-        await self.router.settle()
-
-    async def ask(self, **row: Any) -> Reply:
-        reply = await self.answerer.answer(self.router.table[CASA], [row or {"area": 1}])
-        await self.answerer.settle()
-        return reply
 
 
 @pytest.fixture
@@ -349,5 +218,66 @@ def test_a_promotion_elsewhere_does_not_load_a_version_twice(play: Any) -> None:
         house.loader.gate.set()
         await house.router.settle()
         assert house.loader.loads == [1, 2] and (await house.ask()).predictions == [2.0]
+
+    play(scene)
+
+
+def test_the_start_loads_the_newest_versions_as_far_as_memory_goes_and_the_others_when_they_are_asked(play: Any) -> None:
+    async def scene(house: House) -> None:
+        house.loader.residency = Residency(VERSION_BYTES + 1)
+        house.ledger.promote(1)
+        house.ledger.promote(2, STIL)
+        await house.look()
+        await house.router.warm_up()
+        assert house.loader.loads == [2] and house.router.is_warm
+        assert (await house.ask()).predictions == [1.0]
+        assert house.loader.loads == [2, 1]
+
+    play(scene)
+
+
+def test_after_a_switch_the_version_before_is_the_first_to_be_unloaded_until_a_rollback_brings_it_back(play: Any) -> None:
+    async def scene(house: House) -> None:
+        house.ledger.promote(1)
+        await house.look()
+        await house.ask()
+        house.ledger.promote(2)
+        await house.look()
+        route = house.router.table[CASA]
+        assert route.previous is not None and route.previous.is_standby and not route.production.is_standby
+        house.ledger.promote(1)
+        await house.look()
+        back = house.router.table[CASA]
+        assert back.production is route.previous and not back.production.is_standby and route.production.is_standby
+
+    play(scene)
+
+
+def test_a_previous_version_that_was_unloaded_is_loaded_again_when_it_must_answer(play: Any) -> None:
+    async def scene(house: House) -> None:
+        house.ledger.promote(1)
+        await house.look()
+        await house.ask()
+        house.ledger.promote(2)
+        await house.look()
+        previous = house.router.table[CASA].previous
+        assert previous is not None
+        previous.unload()
+        house.loader.mute.add(2)
+        reply = await house.ask()
+        assert (reply.predictions, reply.served_by) == ([1.0], "previous") and house.loader.loads == [1, 2, 1]
+
+    play(scene)
+
+
+def test_a_route_that_did_not_change_stays_the_same_object(play: Any) -> None:
+    async def scene(house: House) -> None:
+        house.ledger.promote(1)
+        house.ledger.promote(1, STIL)
+        await house.look()
+        before = dict(house.router.table)
+        house.ledger.promote(2)
+        await house.look()
+        assert house.router.table[STIL] is before[STIL] and house.router.table[CASA] is not before[CASA]
 
     play(scene)

@@ -52,7 +52,13 @@ def test_another_brands_artifact_is_not_found_by_a_silo(tmp_path: Path) -> None:
         SiloModels("stil", tmp_path).load("price", digest)
 
 
-@pytest.mark.parametrize("kind", [b"application/vnd.bentoml+pickle", b"text/plain", b"", b"application/json; x"])
+BENTOML_TYPES = ["application/vnd.bentoml+pickle", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain"]
+BENTOML_TYPES += ["image/png", "image/jpeg", "application/octet-stream", "application/vnd.apache.parquet", "*/*"]
+
+
+@pytest.mark.parametrize(
+    "kind", [*(kind.encode() for kind in BENTOML_TYPES), b"", b"application/json; x", b"APPLICATION/VND.BENTOML+PICKLE"]
+)
 def test_anything_but_json_is_refused_before_bentoml_sees_it(kind: bytes) -> None:
     sent: list[Any] = []
 

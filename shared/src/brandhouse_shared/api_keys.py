@@ -51,7 +51,7 @@ def verify(plain: str, records: Iterable[KeyRecord]) -> KeyRecord:
         UnauthenticatedError: Otherwise. Only the holder of the right secret learns that it expired or was revoked.
     """
     key_id, secret = parse_key(plain)
-    return check_secret(secret, next((record for record in records if record.key_id == key_id), None), datetime.now(UTC))
+    return check_secret(secret, next((record for record in records if record.key_id == key_id), None))
 
 
 def parse_key(plain: str) -> tuple[str, str]:
@@ -67,8 +67,8 @@ def parse_key(plain: str) -> tuple[str, str]:
     return key_id, secret
 
 
-def check_secret(secret: str, record: KeyRecord | None, now: datetime) -> KeyRecord:
-    """Return the record if the secret is its own and it is still valid.
+def check_secret(secret: str, record: KeyRecord | None, now: datetime | None = None) -> KeyRecord:
+    """Return the record if the secret is its own and it is still valid `now`; None: at this moment.
 
     Takes as long for an unknown id (`record` is None) as for a wrong secret, so that ids cannot be found out by timing.
 
@@ -80,7 +80,7 @@ def check_secret(secret: str, record: KeyRecord | None, now: datetime) -> KeyRec
         raise UnauthenticatedError("unknown API key; `brandhouse keys create BRAND` makes one")
     if record.revoked_at is not None:
         raise UnauthenticatedError(f"API key {record.key_id} was revoked; `brandhouse keys create {record.brand}` makes a new one")
-    if record.expires_at is not None and record.expires_at <= now:
+    if record.expires_at is not None and record.expires_at <= (now or datetime.now(UTC)):
         raise UnauthenticatedError(f"API key {record.key_id} has expired; `brandhouse keys create {record.brand}` makes a new one")
     return record
 

@@ -6,20 +6,23 @@ The JSON Schema that editors use is generated from these classes (`docs/referenc
 
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from brandhouse_shared.declarations import SECRET_PREFIX, Source, secret_names
+from brandhouse_shared.declarations import SECRET_PREFIX, Share, Source, secret_names
 from brandhouse_shared.declarations import Declared as Declared
 from brandhouse_shared.declarations import FileSource as FileSource
 from brandhouse_shared.declarations import PackageSource as PackageSource
 from brandhouse_shared.declarations import Schedule as Schedule
 from brandhouse_shared.metrics import METRICS, Metric, Task, metrics_for
 from brandhouse_shared.names import NAME_RULE, is_name
+from brandhouse_shared.operation import DEFAULT_MAX_BODY_BYTES as DEFAULT_MAX_BODY_BYTES
+from brandhouse_shared.operation import Monitoring as Monitoring
+from brandhouse_shared.operation import Serving as Serving
+from brandhouse_shared.operation import Trial as Trial
 
 Scalar = str | int | float | bool
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Risk(StrEnum):
@@ -250,29 +253,6 @@ class Gates(Declared):
     """Features, as `build_features` names them, that may predict that well."""
 
 
-class Serving(Declared):
-    """Limits of the model's API."""
-
-    rate_per_second: float | None = Field(default=None, gt=0)
-    """Requests a second of the brand for this model. None: no limit."""
-    max_rows: int = Field(default=1_000, ge=1)
-    """Rows in one request."""
-    timeout_seconds: float = Field(default=5.0, gt=0)
-    """After this another version answers."""
-    latency_budget_ms: float | None = Field(default=None, gt=0)
-    """Median milliseconds one row may take in the packaged runtime; a gate if set."""
-
-
-class Monitoring(Declared):
-    """Thresholds of what is watched after deployment."""
-
-    drift_effect: float = Field(default=0.2, gt=0)
-    """Declared; nothing reads it yet."""
-    max_age_days: int = Field(default=90, ge=1)
-    """Declared; nothing reads it yet."""
-    min_rows: int = Field(default=200, ge=1)
-
-
 class ModelConfig(Declared):
     """One learning task of a brand."""
 
@@ -303,6 +283,7 @@ class ModelConfig(Declared):
 
     schedule: Schedule | None = None
     serving: Serving = Serving()
+    trial: Trial = Trial()
     monitoring: Monitoring = Monitoring()
     description: str = ""
 
@@ -340,6 +321,13 @@ class Capabilities(Declared):
     """Whether inputs and answers may be kept in the prediction log."""
 
 
+class Retention(Declared):
+    """How long is kept what belongs to the brand's users."""
+
+    predictions_days: int = Field(default=400, ge=1, le=36_500)
+    """Days that answers and labels stay in the prediction log. Default: a year and a month, to compare with the year before."""
+
+
 class Alerts(Declared):
     """Where the brand wants to be told. Names of routes; addresses and secrets are settings of the machine."""
 
@@ -361,9 +349,14 @@ class BrandConfig(Declared):
 
     risk: Risk
     isolation: Isolation = Isolation.POOL
+    silo_memory_mib: int | None = Field(default=None, ge=256)
+    """What the brand's own serving process may write to, in MiB. None: the machine's setting, `BRANDHOUSE_SILO_MEMORY_MIB`."""
     budget_eur_month: float = Field(ge=0)
     """Euro a month; nothing reads it yet."""
+    max_body_bytes: int = Field(default=DEFAULT_MAX_BODY_BYTES, ge=1_000, le=50_000_000)
+    """Largest request body, for all of the brand's models."""
     capabilities: Capabilities = Capabilities()
+    retention: Retention = Retention()
     alerts: Alerts = Alerts()
     remote: str | None = None
     """URL of the brand's DVC remote. None: a local directory under the platform's home."""

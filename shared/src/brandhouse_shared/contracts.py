@@ -11,16 +11,19 @@ A violation names the field, the kind of the value and what is allowed; never a 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from brandhouse_shared.config import FieldType, InputField
+from brandhouse_shared.config import FieldType, InputField, Scalar
 from brandhouse_shared.errors import ContractViolationError, join_bounded
+from brandhouse_shared.field_values import ColumnReader, Parser, RefusedValue, build_column_reader, build_parser, describe_kind
+from brandhouse_shared.field_values import describe_allowed as describe_allowed
 from brandhouse_shared.table_columns import FALSE_WORDS as FALSE_WORDS
 from brandhouse_shared.table_columns import MISSING_TEXT as MISSING_TEXT
 from brandhouse_shared.table_columns import TRUE_WORDS as TRUE_WORDS
@@ -30,9 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Column = list[Any]
-Parser = Callable[[Any], Any]
 
-MAX_SAFE_INTEGER = 2**53
+COLUMN_ROWS = 6
+"""From so many rows on, whole columns are faster than one value after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,6 @@ class Refusal:
         return f"{int(self.rows.sum())} of {len(self.rows)} rows hold {self.reason}"
 
 
-class _Refused(Exception):
-    """A value was refused; the argument says its kind and what is allowed."""
-
-
 @dataclass(frozen=True)
 class Contract:
     """The input schema of one model.
@@ -71,6 +70,16 @@ class Contract:
     def names(self) -> list[str]:
         """Names of the input fields, in declared order."""
         return list(self.fields)
+
+    @functools.cached_property
+    def listed_codes(self) -> dict[str, dict[str, Scalar]]:
+        """Of categories that list more than texts: from a listed value's text to the value, for protocols that only have texts."""
+        categories = {name: field.values for name, field in self.fields.items() if field.values is not None}
+        return {
+            name: {str(value): value for value in values}
+            for name, values in categories.items()
+            if any(not isinstance(value, str) for value in values)
+        }
 
     def digest(self) -> str:
         """SHA-256 of the declaration."""
@@ -91,19 +100,67 @@ class Contract:
         Raises:
             ContractViolationError: Naming every refused field (bounded).
         """
+        columns = None
+        if len(rows) == 1:
+            columns = self._parse_row(rows[0])
+        elif len(rows) >= COLUMN_ROWS:
+            columns = self._parse_columns(rows)
+        return self._parse_one_by_one(rows) if columns is None else columns
+
+    def _parse_row(self, row: Any) -> dict[str, Column] | None:
+        """Read a single row; None: something is wrong, and `_parse_one_by_one` finds out what."""
+        parsers = self._parsers
+        if type(row) is not dict or not row.keys() <= parsers.keys():
+            return None
+        find = row.get
+        try:
+            return {name: [parse(find(name))] for name, parse in parsers.items()}
+        except RefusedValue:
+            return None
+
+    def _parse_columns(self, rows: Sequence[Any]) -> dict[str, Column] | None:
+        """Read whole columns; None: something is wrong or unusual, and `_parse_one_by_one` finds out what."""
+        if set(map(type, rows)) != {dict}:
+            return None
+        columns: dict[str, Column] = {}
+        try:
+            for (name, (read, parse)), values in zip(self._readers.items(), self._cells(rows), strict=True):
+                column = read(values)
+                columns[name] = list(map(parse, values)) if column is None else column
+        except (RefusedValue, ValueError, OverflowError):
+            return None
+        return columns
+
+    def _cells(self, rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[Any]]:
+        """The rows' values by field, None where one is left out.
+
+        Raises:
+            ValueError: If a row has a field that the contract has not.
+        """
+        readers = self._readers
+        try:
+            if len(readers) > 1 and set(map(len, rows)) == {len(readers)}:
+                return zip(*map(self._pick, rows), strict=True)
+        except KeyError:  # as many fields as there should be, and others
+            pass
+        if not all(row.keys() <= readers.keys() for row in rows):
+            raise ValueError
+        return [[row.get(name) for row in rows] for name in readers]
+
+    def _parse_one_by_one(self, rows: Sequence[Any]) -> dict[str, Column]:
         parsers = self._parsers
         columns: dict[str, Column] = {name: [] for name in parsers}
         violations: list[str] = []
         for index, row in enumerate(rows):
             if not isinstance(row, dict):
-                violations.append(f"instances[{index}]: {_kind(row)} given; allowed: an object with the input fields")
+                violations.append(f"instances[{index}]: {describe_kind(row)} given; allowed: an object with the input fields")
                 continue
             for name, parse in parsers.items():
                 try:
                     columns[name].append(parse(row.get(name)))
-                except _Refused as refusal:
-                    given = "nothing" if name not in row else refusal.args[0]
-                    violations.append(f"instances[{index}].{name}: {given} given; allowed: {refusal.args[1]}")
+                except RefusedValue as refusal:
+                    given = "nothing" if name not in row else refusal.kind
+                    violations.append(f"instances[{index}].{name}: {given} given; allowed: {refusal.allowed}")
             if len(row) > len(parsers) or not row.keys() <= parsers.keys():
                 extra = sorted(str(key)[:80] for key in row.keys() - parsers.keys())
                 if extra:
@@ -115,13 +172,17 @@ class Contract:
             raise ContractViolationError("request", violations)
         return columns
 
-    @property
+    @functools.cached_property
     def _parsers(self) -> dict[str, Parser]:
-        cached: dict[str, Parser] | None = self.__dict__.get("_cached_parsers")
-        if cached is None:
-            cached = {name: _parser(field) for name, field in self.fields.items()}
-            self.__dict__["_cached_parsers"] = cached
-        return cached
+        return {name: build_parser(field) for name, field in self.fields.items()}
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, tuple[ColumnReader, Parser]]:
+        return {name: (build_column_reader(field), self._parsers[name]) for name, field in self.fields.items()}
+
+    @functools.cached_property
+    def _pick(self) -> Callable[[Any], Any]:
+        return itemgetter(*self.fields)
 
     def frame_of(self, columns: Mapping[str, Column]) -> pd.DataFrame:
         """Turn parsed columns into the canonical frame that `build_features` receives."""
@@ -195,168 +256,6 @@ class Contract:
         close = [str(column) for column in table.columns if str(column).strip().lower() == name.strip().lower()]
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"the column is not in the data{hint}; columns: {join_bounded(table.columns, 40)}"
-
-
-def describe_allowed(field: InputField) -> str:
-    """One phrase for messages and documentation: what values a field takes."""
-    match field.type:
-        case FieldType.NUMBER | FieldType.INTEGER:
-            noun = "a number" if field.type is FieldType.NUMBER else "a whole number"
-            bounds = [f"at least {field.min:g}"] if field.min is not None else []
-            bounds += [f"at most {field.max:g}"] if field.max is not None else []
-            text = " ".join([noun, " and ".join(bounds)]).strip()
-        case FieldType.BOOLEAN:
-            text = "true or false"
-        case FieldType.CATEGORY:
-            text = f"one of {join_bounded(field.values, 30)}" if field.values is not None else "a text"
-            text = f"a category, such as {join_bounded(field.values or (), 10)}" if field.others else text
-        case FieldType.TEXT:
-            text = f"a text of at most {field.max_length} characters"
-        case FieldType.DATE:
-            text = f"a date as text in the format {field.format}"
-    return f"{text}, or null" if field.nullable else text
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "a whole number"
-        case float():
-            return "a number" if math.isfinite(value) else "a number that is not finite"
-        case str():
-            return "a text" if value else "an empty text"
-        case list():
-            return "a list"
-        case dict():
-            return "an object"
-    return f"a {type(value).__name__}"
-
-
-def _parser(field: InputField) -> Parser:
-    allowed = describe_allowed(field)
-    missing: Any = math.nan if field.is_numeric else (None if field.type is FieldType.DATE else MISSING_TEXT)
-    check = _CHECKS[field.type](field, allowed)
-
-    def parse(value: Any) -> Any:
-        if value is None:
-            if field.nullable:
-                return missing
-            raise _Refused("null", allowed)
-        return check(value)
-
-    return parse
-
-
-def _number_check(field: InputField, allowed: str) -> Parser:
-    low = -math.inf if field.min is None else field.min
-    high = math.inf if field.max is None else field.max
-    whole = field.type is FieldType.INTEGER
-
-    def check(value: Any) -> float:
-        if type(value) is not int and type(value) is not float:
-            raise _Refused(_kind(value), allowed)
-        try:
-            number = float(value)
-        except OverflowError:
-            raise _Refused("a number that is too large", allowed) from None
-        if not math.isfinite(number):
-            raise _Refused(_kind(number), allowed)
-        if whole and (number != math.floor(number) or abs(number) > MAX_SAFE_INTEGER):
-            raise _Refused("a number that is not whole" if number != math.floor(number) else "a number that is too large", allowed)
-        if not low <= number <= high:
-            raise _Refused("a number out of range", allowed)
-        return number
-
-    return check
-
-
-def _boolean_check(field: InputField, allowed: str) -> Parser:
-    def check(value: Any) -> float:
-        if value is True:
-            return 1.0
-        if value is False:
-            return 0.0
-        raise _Refused(_kind(value), allowed)
-
-    return check
-
-
-def _category_check(field: InputField, allowed: str) -> Parser:
-    if field.values is None:
-        return _text_check(field, allowed)
-    other = _other_check(field, allowed) if field.others else None
-    # JSON true equals 1 in Python: the type belongs to the key.
-    texts = {(type(value), value): str(value) for value in field.values}
-
-    def check(value: Any) -> str:
-        try:
-            text = texts.get((type(value), value))
-        except TypeError:  # a list or an object
-            text = None
-        if text is None:
-            if other is not None:
-                return str(other(value))
-            known_type = any(type(value) is kind for kind, _ in texts)
-            raise _Refused("an unknown category" if known_type else _kind(value), allowed)
-        return text
-
-    return check
-
-
-def _other_check(field: InputField, allowed: str) -> Parser:
-    """Take a value that is not listed: a text, or a whole number where whole numbers are listed."""
-    check_text = _text_check(field, allowed)
-    takes_whole = any(type(value) is int for value in field.values or ())
-
-    def check(value: Any) -> str:
-        is_code = takes_whole and type(value) is int and abs(value) <= MAX_SAFE_INTEGER
-        return str(value) if is_code else str(check_text(value))
-
-    return check
-
-
-def _text_check(field: InputField, allowed: str) -> Parser:
-    def check(value: Any) -> str:
-        if type(value) is not str:
-            raise _Refused(_kind(value), allowed)
-        if len(value) > field.max_length:
-            raise _Refused(f"a text of {len(value)} characters", allowed)
-        if not value and not field.nullable:
-            raise _Refused("an empty text", allowed)
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise _Refused("a text with a lone surrogate", allowed)
-        return value
-
-    return check
-
-
-def _date_check(field: InputField, allowed: str) -> Parser:
-    def check(value: Any) -> datetime:
-        if type(value) is not str:
-            raise _Refused(_kind(value), allowed)
-        try:
-            moment = datetime.strptime(value, field.format)
-        except ValueError:
-            raise _Refused("a text that is no such date", allowed) from None
-        if not 1678 <= moment.year <= 2261:
-            raise _Refused("a date outside 1678 to 2261", allowed)
-        return moment.replace(tzinfo=None)
-
-    return check
-
-
-_CHECKS: dict[FieldType, Callable[[InputField, str], Parser]] = {
-    FieldType.NUMBER: _number_check,
-    FieldType.INTEGER: _number_check,
-    FieldType.BOOLEAN: _boolean_check,
-    FieldType.CATEGORY: _category_check,
-    FieldType.TEXT: _text_check,
-    FieldType.DATE: _date_check,
-}
 
 
 def _series(field: InputField, values: Column) -> Any:

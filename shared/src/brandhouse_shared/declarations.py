@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+Share = Annotated[float, Field(gt=0, lt=1)]
 SECRET_PREFIX = "BRANDHOUSE_SECRET_"  # noqa: S105 - a name, no secret
 _VARIABLE = re.compile(SECRET_PREFIX + r"[A-Z][A-Z0-9_]{1,90}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from brandhouse_shared.errors import SettingsError, WorkspaceNotFoundError
 
@@ -57,6 +57,11 @@ class Settings(BaseModel):
     silo_memory_mib: int = 2048
     """What one brand's own serving process may write to, in MiB. Default: room for a forest and a batch. Read by serving."""
 
+    model_memory_mib: int = Field(default=1024, ge=1)
+    """What the versions that one gateway process has loaded may take in memory together, in MiB; the least recently used are
+    unloaded above it and loaded again when they are asked. Default: about 2,000 small compiled models, half of a small machine.
+    Python versions are not in it: they live in their brand's own process. Read by serving."""
+
     dask_address: str = ""
     """Scheduler on whose workers the folds of a search are fitted, such as `tcp://127.0.0.1:8786`; outside this machine only
     `tls://`. Empty: in the training's own process. Read by flows; never used for a brand with `isolation = "silo"`."""
@@ -72,6 +77,13 @@ class Settings(BaseModel):
 
     metrics_token: SecretStr | None = None
     """Bearer token that reads the metrics of all brands from another machine. None: only from this machine."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes of a gateway behind its port. Default: one; more than there are cores bring nothing. Read by serving."""
+
+    traces_url: str | None = None
+    """Where OpenTelemetry traces of predict calls are sent, OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. None: no traces;
+    what an `OTEL_EXPORTER_OTLP_HEADERS` holds is sent along. Read by serving."""
 
     mlflow_url: str | None = None
     """Address of an MLflow server that mirrors runs and versions for people, such as http://127.0.0.1:5000. None: no mirror.
@@ -111,6 +123,19 @@ def load_settings(start: Path | None = None) -> Settings:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         raise SettingsError([f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in found]) from None
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables with which `load_settings` gives these settings to a process that is started."""
+    return {f"{PREFIX}{name.upper()}": _as_text(getattr(settings, name)) for name in Settings.model_fields}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return "" if value is None else str(value)
 
 
 def _given() -> dict[str, Any]:

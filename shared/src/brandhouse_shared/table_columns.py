@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING_TEXT = ""
+MAX_SAFE_INTEGER = 2**53
+"""Whole numbers beyond are not exact as float64."""
+
+DATE_YEARS = (1678, 2261)
+"""First and last year whose dates fit into nanoseconds."""
+
 TRUE_WORDS = frozenset({"true", "1", "1.0", "yes", "y", "t", "on", "ja", "j", "waar"})
 FALSE_WORDS = frozenset({"false", "0", "0.0", "no", "n", "f", "off", "nee", "onwaar"})
 
@@ -41,6 +47,7 @@ def parse_column(field: InputField, raw: pd.Series[Any]) -> tuple[Any, list[tupl
         refuse(~missing & ~finite, "something else")
         if field.type is FieldType.INTEGER:
             refuse(finite & (values != np.floor(values)), "a number that is not whole")
+            refuse(finite & (np.abs(values) > MAX_SAFE_INTEGER), "a number that is too large")
         if field.min is not None:
             refuse(finite & (values < field.min), "a smaller number")
         if field.max is not None:
@@ -49,6 +56,9 @@ def parse_column(field: InputField, raw: pd.Series[Any]) -> tuple[Any, list[tupl
     if field.type is FieldType.DATE:
         stamps = _stamps(texts.where(~missing, None), field.format)
         refuse(~missing & stamps.isna().to_numpy(), "a text that is no such date")
+        outside = ~stamps.dt.year.between(*DATE_YEARS).to_numpy() & stamps.notna().to_numpy()
+        refuse(outside, f"a date outside {DATE_YEARS[0]} to {DATE_YEARS[1]}")
+        stamps = stamps.mask(outside)  # they do not fit into nanoseconds
         return stamps.astype("datetime64[ns]").to_numpy(), refused
     text = texts.where(~missing, MISSING_TEXT).astype(str)
     if field.values is not None and not field.others:

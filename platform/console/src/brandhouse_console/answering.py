@@ -18,14 +18,14 @@ from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings, load_settings
 
 
-def serve(brands: Sequence[str], *, host: str, port: int) -> None:
+def serve(brands: Sequence[str], *, host: str, port: int, workers: int | None) -> None:
     """Answer predictions until SIGTERM or Ctrl-C."""
     import logging
 
     from brandhouse_serving.main import run
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run(load_settings(), brands or None, host, port)
+    run(load_settings(), brands or None, host, port, workers)
 
 
 def predict(target: str, *, instance: str | None, sample: int | None, url: str | None) -> None:

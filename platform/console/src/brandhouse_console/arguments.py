@@ -33,4 +33,7 @@ CheckFormat = Literal["text", "json", "github"]
 PromotedStage = Literal["shadow", "canary", "production"]
 Reason = Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")]
 Host = Annotated[str, typer.Option(help="Address to bind; the default is reachable from this machine only.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Processes of the gateway behind its port. Default: BRANDHOUSE_WORKERS, or 1.")
+]
 Port = Annotated[int, typer.Option(envvar="BRANDHOUSE_PORT", help="Port of the API.")]

@@ -197,7 +197,7 @@ def _from_table(settings: Settings, brand: Brand, key: ModelKey, path: Path, boo
 
 def _from_log(settings: Settings, brand: Brand, key: ModelKey, days: int, book: Any) -> Any:
     from brandhouse_flows.label_candidates import Candidate, Candidates
-    from brandhouse_serving.prediction_records import JsonLinesPredictionRecords
+    from brandhouse_serving.prediction_records import StoredPredictionRecords
 
     if not brand.config.capabilities.may_store_predictions:
         raise BrandhouseError(
@@ -207,7 +207,7 @@ def _from_log(settings: Settings, brand: Brand, key: ModelKey, days: int, book: 
     labelled = book.labels()
     withheld: dict[str, None] = {}
     rows, known = [], 0
-    for record in JsonLinesPredictionRecords(settings.home).unlabelled(key, days, datetime.now(UTC)):
+    for record in StoredPredictionRecords(settings.home).unlabelled(key, days, datetime.now(UTC)):
         if record.id in labelled:
             known += 1
             continue

@@ -64,6 +64,7 @@ class LocalStack:
     def start_gateway(self) -> None:
         """Start the gateway; `wait_for_gateway` says when it answers."""
         command = [sys.executable, "-m", "brandhouse_serving.main", "--host", self.host, "--port", str(self.port)]
+        command += ["--workers", str(self.settings.workers)]
         self._start("gateway", command, {**os.environ, **self._environment()}, "gateway.log")
 
     def wait_for_gateway(self) -> None:
@@ -109,7 +110,7 @@ class LocalStack:
         }
 
 
-def up(*, host: str, port: int, prefect_port: int | None) -> None:
+def up(*, host: str, port: int, prefect_port: int | None, workers: int | None) -> None:
     """Keep everything running until Ctrl-C or SIGTERM; a part that dies is started again."""
     import asyncio
 
@@ -118,6 +119,7 @@ def up(*, host: str, port: int, prefect_port: int | None) -> None:
     from brandhouse_shared.settings import load_settings
 
     settings = load_settings()
+    settings = settings.model_copy(update={"workers": workers or settings.workers})
     brands, errors = discover_brands(settings.brands_dir)
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)

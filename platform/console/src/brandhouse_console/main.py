@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from brandhouse_console import authoring_commands, data_commands, experiment_commands, repository_commands
+from brandhouse_console import authoring_commands, data_commands, experiment_commands, repository_commands, serving_commands
 from brandhouse_console.arguments import (
     AsJson,
     BrandArgument,
@@ -21,6 +21,7 @@ from brandhouse_console.arguments import (
     PromotedStage,
     Reason,
     TargetArguments,
+    Workers,
 )
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ authoring_commands.add_to(app)
 data_commands.add_to(app)
 repository_commands.add_to(app)
 experiment_commands.add_to(app)
+serving_commands.add_to(app)
 
 
 class Scope(StrEnum):
@@ -109,11 +111,12 @@ def serve(
     brand: BrandArguments = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
+    workers: Workers = None,
 ) -> None:
     """Answer predictions for all brands, or for the ones named."""
     from brandhouse_console import answering
 
-    answering.serve(brand or [], host=host, port=port)
+    answering.serve(brand or [], host=host, port=port, workers=workers)
 
 
 @app.command()
@@ -147,13 +150,17 @@ def promote(
     reason: Reason,
     version: Annotated[str | None, typer.Option("--version", help="Version, such as v3. Default: the newest candidate.")] = None,
     to: Annotated[PromotedStage, typer.Option("--to", help="Stage to move it to.")] = "production",
+    share: Annotated[
+        float | None,
+        typer.Option("--share", help="Of the requests, for a canary, above 0 and below 1; a running one may get another. Default: 0.1."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Although its gates failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Move a version to a stage; serving follows within a second."""
     from brandhouse_console import stages
 
-    stages.promote(model, reason=reason, version=version, to=to, force=force, as_json=as_json)
+    stages.promote(model, reason=reason, version=version, to=to, share=share, force=force, as_json=as_json)
 
 
 @app.command()
@@ -170,11 +177,18 @@ def rollback(
 
 
 @app.command()
-def retire(model: ModelArgument, reason: Reason, as_json: AsJson = False) -> None:
-    """Take a model out of production."""
+def retire(
+    model: ModelArgument,
+    reason: Reason,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Such as v3, to end its shadow or canary. Default: the one in production.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model out of production, or end a version's shadow or canary."""
     from brandhouse_console import stages
 
-    stages.retire(model, reason=reason, as_json=as_json)
+    stages.retire(model, reason=reason, version=version, as_json=as_json)
 
 
 @app.command()
@@ -198,11 +212,12 @@ def up(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     prefect_port: Annotated[int | None, typer.Option(help="Port of the Prefect server. Default: BRANDHOUSE_PREFECT_PORT or 4200.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Keep everything running on this machine until Ctrl-C: Prefect, worker, gateway."""
     from brandhouse_console import local_stack
 
-    local_stack.up(host=host, port=port, prefect_port=prefect_port)
+    local_stack.up(host=host, port=port, prefect_port=prefect_port, workers=workers)
 
 
 @app.command()

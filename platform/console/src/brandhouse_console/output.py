@@ -85,3 +85,8 @@ def format_cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M")
     return str(value)
+
+
+def say_stage(stage: str, share: float | None) -> str:
+    """A stage for a table, with the share of a canary."""
+    return str(stage) if share is None else f"{stage} {100 * share:.3g} %"

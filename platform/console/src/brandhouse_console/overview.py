@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from brandhouse_console.output import print_json, print_table
+from brandhouse_console.output import print_json, print_table, say_stage
 from brandhouse_shared.brands import discover_brands
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.ledger.records import StatusRow
@@ -36,7 +36,7 @@ def status(*, as_json: bool) -> None:
 
 def _document(brand: str, model: str, row: StatusRow | None, declared: ModelConfig | None) -> dict[str, Any]:
     """One model; a row without a declaration is of a brand that is gone or broken."""
-    document: dict[str, Any] = dict.fromkeys(StatusRow.model_fields) | {"stage": "untrained"}
+    document: dict[str, Any] = dict.fromkeys(StatusRow.model_fields) | {"stage": "untrained", "on_trial": []}
     if row is not None:
         document = row.model_dump(mode="json") | {"version": f"v{row.version}"}
     elif declared is not None:
@@ -45,8 +45,10 @@ def _document(brand: str, model: str, row: StatusRow | None, declared: ModelConf
 
 
 def _print_documents(documents: list[dict[str, Any]]) -> None:
+    is_on_trial = any(item["on_trial"] for item in documents)
+    columns = ["brand", "model", "version", "stage", "task", "metric", "score", "baseline", "runtime", "promoted by"]
     print_table(
-        ["brand", "model", "version", "stage", "task", "metric", "score", "baseline", "runtime", "promoted by"],
+        columns + ["on trial"] * is_on_trial,
         [
             [
                 item["brand"],
@@ -60,10 +62,15 @@ def _print_documents(documents: list[dict[str, Any]]) -> None:
                 item["runtime"],
                 item["actor"],
             ]
+            + [", ".join(_say_trial(**one) for one in item["on_trial"])] * is_on_trial
             for item in documents
         ],
         empty="no brand yet: a brand is a folder below brands/ with a brand.toml",
     )
+
+
+def _say_trial(version: int, stage: str, share: float | None) -> str:
+    return f"v{version} {say_stage(stage, share)}"
 
 
 def upgrade_ledger() -> None:

@@ -23,6 +23,15 @@ STACK_FILE = "stack.json"
 
 Watch = Callable[["RunChange"], None]
 
+_OUTCOMES = {
+    "Registered": "registered",
+    "Unchanged": "unchanged",
+    "GatesFailed": "gates_failed",
+    "Rehearsed": "rehearsed",
+    "Scored": "scored",
+}
+"""Name of a run's final state to how it ended; any other has failed."""
+
 
 def stack_file(settings: Settings) -> Path:
     """Where the addresses of the running parts are written."""
@@ -91,10 +100,20 @@ async def run_trainings(
     return [_result(key, ended[train_deployment(key)]) for key in keys]
 
 
+async def run_scoring(settings: Settings, key: ModelKey, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the `score` deployment of a model and return how it ended. `parameters` are the flow's beside brand and model."""
+    find_server(settings)
+    from prefect.client.orchestration import get_client
+
+    from brandhouse_flows.deployments import run_deployments, score_deployment
+
+    async with get_client() as client:
+        changes = [change async for change in run_deployments(client, [score_deployment(key)], parameters)]
+    return _result(key, changes[-1])
+
+
 def _result(key: ModelKey, change: "RunChange") -> dict[str, Any]:
-    outcome = {"Registered": "registered", "Unchanged": "unchanged", "GatesFailed": "gates_failed", "Rehearsed": "rehearsed"}.get(
-        change.state, "failed"
-    )
+    outcome = _OUTCOMES.get(change.state, "failed")
     detail = change.message if change.is_completed else f"{key}: {change.state}: {change.message}"
     return {
         "brand": key.brand,

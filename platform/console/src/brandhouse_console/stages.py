@@ -1,6 +1,6 @@
 """Versions and their stages: list, promote, roll back, retire. Every change says who and why."""
 
-from brandhouse_console.output import print_json, print_table
+from brandhouse_console.output import print_json, print_table, say_stage
 from brandhouse_console.targets import find_model
 from brandhouse_shared.errors import UnknownVersionError
 from brandhouse_shared.ledger import open_ledger
@@ -18,7 +18,7 @@ def versions(target: str, *, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"brand": key.brand, "model": key.model, "version": f"v{item.number}", "stage": str(item.stage)}
+                {"brand": key.brand, "model": key.model, "version": f"v{item.number}", "stage": str(item.stage), "share": item.share}
                 | item.record.model_dump(mode="json", exclude={"key"})
                 for item in found
             ]
@@ -29,7 +29,7 @@ def versions(target: str, *, as_json: bool) -> None:
         [
             [
                 f"v{item.number}",
-                str(item.stage),
+                say_stage(item.stage, item.share),
                 item.record.metric,
                 item.record.score,
                 item.record.baseline_score,
@@ -45,11 +45,11 @@ def versions(target: str, *, as_json: bool) -> None:
     )
 
 
-def promote(target: str, *, reason: str, version: str | None, to: str, force: bool, as_json: bool) -> None:
-    """Move a version to shadow, canary or production."""
+def promote(target: str, *, reason: str, version: str | None, to: str, share: float | None, force: bool, as_json: bool) -> None:
+    """Move a version to shadow, canary or production; a canary may get another share."""
     settings, key, ledger = _open(target)
-    chosen = key.version(parse_version(version)) if version else _newest_candidate(ledger, key)
-    change = StageChange(version=chosen, to=Stage(to), actor=settings.actor, reason=reason, force=force)
+    chosen = key.version(parse_version(version)) if version else _newest_candidate(ledger, key, Stage(to))
+    change = StageChange(version=chosen, to=Stage(to), actor=settings.actor, reason=reason, force=force, share=share)
     _print_event(ledger.change_stage(change), as_json=as_json)
 
 
@@ -60,10 +60,11 @@ def rollback(target: str, *, reason: str, to: str | None, as_json: bool) -> None
     _print_event(ledger.rollback(key, actor=settings.actor, reason=reason, to=number), as_json=as_json)
 
 
-def retire(target: str, *, reason: str, as_json: bool) -> None:
-    """Take a model out of production."""
+def retire(target: str, *, reason: str, version: str | None, as_json: bool) -> None:
+    """Take a model out of production, or end a version's shadow or canary."""
     settings, key, ledger = _open(target)
-    _print_event(ledger.retire(key, actor=settings.actor, reason=reason), as_json=as_json)
+    number = parse_version(version) if version else None
+    _print_event(ledger.retire(key, actor=settings.actor, reason=reason, number=number), as_json=as_json)
 
 
 def history(target: str, *, as_json: bool) -> None:
@@ -75,7 +76,10 @@ def history(target: str, *, as_json: bool) -> None:
         return
     print_table(
         ["when", "version", "from", "to", "who", "why"],
-        [[event.at, f"v{event.version.number}", event.from_stage, str(event.to), event.actor, event.reason] for event in events],
+        [
+            [event.at, f"v{event.version.number}", event.from_stage, say_stage(event.to, event.share), event.actor, event.reason]
+            for event in events
+        ],
         title=str(key),
         empty=f"{key} has no history yet",
     )
@@ -87,8 +91,12 @@ def _open(target: str) -> tuple[Settings, ModelKey, Ledger]:
     return settings, key, open_ledger(settings.ledger_url.get_secret_value())
 
 
-def _newest_candidate(ledger: Ledger, key: ModelKey) -> VersionKey:
+def _newest_candidate(ledger: Ledger, key: ModelKey, to: Stage) -> VersionKey:
+    """The version that a promotion without a number means: of a running canary its own, if it is to get another share."""
     found = ledger.versions(key)
+    running = next((item.key for item in found if to is item.stage is Stage.CANARY), None)
+    if running is not None:
+        return running
     for item in found:
         if item.stage in (Stage.CANDIDATE, Stage.SHADOW, Stage.CANARY):
             return item.key
@@ -108,4 +116,5 @@ def _print_event(event: StageEvent, *, as_json: bool) -> None:
     if as_json:
         print_json(_event_document(event))
         return
-    print(f"{event.version}: {event.from_stage or 'new'} -> {event.to} by {event.actor}: {event.reason}")
+    to = say_stage(event.to, event.share)
+    print(f"{event.version}: {event.from_stage or 'new'} -> {to} by {event.actor}: {event.reason}")

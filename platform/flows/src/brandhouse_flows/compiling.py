@@ -16,9 +16,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from brandhouse_flows.conversions import answers_in_logarithms, custom_converters, prepare, take_out_level
+from brandhouse_flows.conversions import answers_in_logarithms, custom_converters, prepare, repair, take_out_level
 from brandhouse_flows.expressions import Kind
 from brandhouse_flows.feature_graph import ML_DOMAIN, TENSOR_TYPES, GraphWriter, depends_on_input
+from brandhouse_flows.graph_simplification import simplify
 from brandhouse_flows.tracing import Feature
 from brandhouse_shared.artifacts import GraphInput
 from brandhouse_shared.errors import BrandhouseError
@@ -133,7 +134,10 @@ def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, t
         _check_vectorizer(part)
         if hasattr(part, "flatten_transform"):
             part.flatten_transform = False  # shapes `transform` only, and the converter knows no other
-    prepare(list(_parts(model)))
+    try:
+        prepare(list(_parts(model)))
+    except NotImplementedError as error:
+        raise NotCompilableError(str(error)) from error
     steps: Inverse = ("Exp", *inverse) if answers_in_logarithms(model) else inverse
     steps = (take_out_level(model), *steps) if "Exp" in steps else steps
     _address_by_place(model, places)
@@ -147,7 +151,9 @@ def _convert(estimator: Any, places: dict[int, int], numbers: int, texts: int, t
             warnings.simplefilter("ignore")  # the converter's advice is for its developers; the comparison decides
             opsets = {"": OPSET, ML_DOMAIN: ML_OPSET}
             known = custom_converters()
-            return convert_sklearn(model, "model", initial_types=types, options=options, target_opset=opsets, **known), steps
+            converted = convert_sklearn(model, "model", initial_types=types, options=options, target_opset=opsets, **known)
+            repair(converted.graph)
+            return converted, steps
     except Exception as error:  # skl2onnx raises whatever its converters meet
         first = next(iter(str(error).strip().splitlines()), "")
         raise NotCompilableError(f"{type(estimator).__name__} does not convert: {type(error).__name__}: {first[:200]}") from error
@@ -255,7 +261,8 @@ def _build_model(writer: GraphWriter, output: str, extensions: dict[str, int]) -
     inputs = [helper.make_tensor_value_info(f"in_{n}", kind, ["rows", 1]) for n, kind in enumerate(given)]
     width = 1 if output == "score" else None
     outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["rows", width])]
-    graph = helper.make_graph(writer.nodes, "brandhouse", inputs, outputs, writer.initializers)
+    nodes, constants = simplify(writer.nodes, writer.initializers, [one.name for one in inputs], output)
+    graph = helper.make_graph(nodes, "brandhouse", inputs, outputs, constants)
     # sorted: the bytes must not depend on the order in which the converter met its operators
     opsets = [helper.make_opsetid(*one) for one in (("", OPSET), (ML_DOMAIN, ML_OPSET), *sorted(extensions.items()))]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="brandhouse", producer_version="1")

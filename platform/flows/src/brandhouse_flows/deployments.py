@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy, Concurrency
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from brandhouse_flows.flow_parameters import score_parameters, train_parameters
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import Isolation, Schedule
 from brandhouse_shared.errors import BrandhouseError, join_bounded
@@ -101,6 +102,11 @@ def train_deployment(key: ModelKey) -> str:
     return f"train/{key.dotted}"
 
 
+def score_deployment(key: ModelKey) -> str:
+    """Full name of the deployment that scores files with a model."""
+    return f"score/{key.dotted}"
+
+
 def ingest_deployment(brand: str) -> str:
     """Full name of the deployment that ingests a brand's datasets."""
     return f"ingest/{brand}"
@@ -112,7 +118,7 @@ def pool_of(brand: Brand) -> str:
 
 
 def desired_deployments(brands: Iterable[Brand], settings: Settings) -> list[DeploymentSpec]:
-    """The deployments of all brands, sorted by full name: an `ingest` a brand and a scheduled dataset, a `train` a model."""
+    """The deployments of all brands, sorted by full name: `ingest` a brand and a scheduled dataset, `train` and `score` a model."""
     specs = [spec for brand in brands for spec in _specs_of(brand, settings)]
     return sorted(specs, key=lambda spec: spec.full_name)
 
@@ -122,7 +128,8 @@ def _specs_of(brand: Brand, settings: Settings) -> list[DeploymentSpec]:
     scheduled = [
         _dataset_spec(brand, settings, name, dataset.schedule) for name, dataset in brand.config.datasets.items() if dataset.schedule
     ]
-    return [ingest, *scheduled, *(_train_spec(brand, settings, key) for key in brand.model_keys)]
+    of_models = [spec(brand, settings, key) for key in brand.model_keys for spec in (_train_spec, _score_spec)]
+    return [ingest, *scheduled, *of_models]
 
 
 def _dataset_spec(brand: Brand, settings: Settings, dataset: str, schedule: Schedule) -> DeploymentSpec:
@@ -132,10 +139,12 @@ def _dataset_spec(brand: Brand, settings: Settings, dataset: str, schedule: Sche
 
 
 def _train_spec(brand: Brand, settings: Settings, key: ModelKey) -> DeploymentSpec:
-    asked = {"force": False, "estimator": "", "params": "", "sample": "", "dry_run": False}
-    parameters = {"brand": brand.name, "model": key.model, **asked}
     schedule = brand.model(key.model).schedule
-    return _spec(brand, settings, "train", key.dotted, "brandhouse_flows.training:train_model", parameters, schedule)
+    return _spec(brand, settings, "train", key.dotted, "brandhouse_flows.training:train_model", train_parameters(key), schedule)
+
+
+def _score_spec(brand: Brand, settings: Settings, key: ModelKey) -> DeploymentSpec:
+    return _spec(brand, settings, "score", key.dotted, "brandhouse_flows.scoring:score_model", score_parameters(key), None)
 
 
 def _spec(

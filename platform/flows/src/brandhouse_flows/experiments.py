@@ -72,12 +72,12 @@ class Experiment:
 
 
 def list_experiments(ledger: Ledger, key: ModelKey, limit: int = 1000) -> list[Experiment]:
-    """A model's runs, newest first."""
+    """A model's trainings, newest first."""
     results, versions = ledger.results(key, limit=2 * limit), ledger.versions(key)
     numbered = {version.number: version for version in versions}
     # One run may register two versions, a candidate and the baseline that serves instead: the run measured the candidate.
     made = {version.record.run_id: version for version in versions if version.record.kind == "candidate"}
-    return [_experiment(run, results.get(run.record.run_id), numbered, made) for run in ledger.runs(key, limit=limit)]
+    return [_experiment(run, results.get(run.record.run_id), numbered, made) for run in ledger.runs(key, limit=limit, template="train")]
 
 
 def _experiment(run: Run, result: RunResult | None, numbered: dict[int, Version], made: dict[str, Version]) -> Experiment:

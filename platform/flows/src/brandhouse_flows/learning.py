@@ -341,5 +341,7 @@ def _say(plan: Plan, evaluation: Evaluation, version: VersionKey, stage: Stage, 
         return f"{version}: {score}; gates not passed: {', '.join(failed)}{instead}"
     if stage is Stage.PRODUCTION:
         return f"{version}: {score}; all gates passed, in production"
+    if stage is not Stage.CANDIDATE:
+        return f"{version}: {score}; all gates passed, in {stage}; what it shows there: brandhouse trial {plan.key}"
     why = "a high-risk brand's version waits for a person" if plan.brand.config.risk is Risk.HIGH else "waits for promotion"
     return f"{version}: {score}; all gates passed; {why}: brandhouse promote {plan.key} --reason ..."

@@ -14,13 +14,13 @@ from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
-TEMPLATE_VERSION = "train/1"
+TEMPLATE_VERSION = "train/2"
 """Raised when a change of the template would change what a training yields; part of the fingerprint."""
 
 NO_COMMIT = "uncommitted"
 _COMMIT_LINE = "# branch.oid "
 _NO_COMMIT_YET = "(initial)"
-NOT_FINGERPRINTED = {"schedule", "serving", "monitoring", "description"}
+NOT_FINGERPRINTED = {"schedule", "serving", "trial", "monitoring", "description"}
 """Parts of a model's declaration that do not change what is trained; of `serving`, the latency budget is a gate and counts."""
 
 DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share"}

@@ -202,12 +202,21 @@ def register(ledger: Ledger, store: ArtifactStore, record: dict[str, Any]) -> Ve
 
 
 def promote_if_allowed(plan: Plan, ledger: Ledger, version: VersionKey, passed: bool) -> Stage:
-    """Put a version that passed its gates into production, unless a person has to decide; return its stage."""
+    """Put a version that passed its gates into its model's first stage, unless a person has to decide; return its stage."""
     if not passed or plan.brand.config.risk is Risk.HIGH:
         return ledger.find_version(version).stage
     reason = "all gates passed on the hold-out"
-    change = StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True)
+    change = StageChange(version=version, to=_first_stage(plan, ledger), actor=ACTOR, reason=reason, automatic=True)
     return ledger.change_stage(change).to
+
+
+def _first_stage(plan: Plan, ledger: Ledger) -> Stage:
+    """Production, or a trial beside it if there is something to be tried against; beside a canary, of which there is one, shadow."""
+    declared = Stage(plan.model.trial.first_stage)
+    if ledger.production(plan.key) is None:
+        return Stage.PRODUCTION
+    canaries = [version for version in ledger.trial_versions() if version.record.key == plan.key and version.stage is Stage.CANARY]
+    return Stage.SHADOW if declared is Stage.CANARY and canaries else declared
 
 
 def deploy_model_zero(

@@ -70,6 +70,7 @@ PRELOADED = (
     "skops.io",
     "brandhouse_flows.training",
     "brandhouse_flows.ingesting",
+    "brandhouse_flows.scoring",
 )
 """Imported once for all runs. onnxruntime is not among them: it starts a thread on import, which a fork would lose."""
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +12,11 @@ from brandhouse_serving.limits import BODY_SECONDS, MAX_BODY_BYTES
 from brandhouse_serving.problems import RequestRefusedError
 from brandhouse_shared.errors import ContractViolationError
 
+SINGLE_HEADERS = frozenset(
+    (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"transfer-encoding", b"x-request-key")
+)
+"""Headers of which a request may have one; what others are sent twice is not looked at."""
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
@@ -18,24 +24,45 @@ class ClientGoneError(Exception):
     """The client left before its request was complete; there is nobody to answer."""
 
 
-def check_headers(headers: Mapping[bytes, bytes]) -> None:
+def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name, in lower case.
+
+    Raises:
+        RequestRefusedError: 400 if one that decides something was sent twice: a proxy may have looked at the other one.
+    """
+    pairs = list(headers)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = sorted(name.decode() for name in SINGLE_HEADERS if names.count(name) > 1)
+        if repeated:
+            raise RequestRefusedError(400, "repeated_header", f"{', '.join(repeated)}: sent more than once; allowed: once")
+    return found
+
+
+def check_headers(headers: Mapping[bytes, bytes], max_bytes: int = MAX_BODY_BYTES) -> None:
     """Refuse by the headers alone what would be refused after reading.
 
     Raises:
         RequestRefusedError: 415 for another type than JSON, 413 for a length above the limit.
     """
-    kind, _, parameters = headers.get(b"content-type", b"").partition(b";")
-    charset = parameters.strip().lower()
-    if kind.strip().lower() != b"application/json" or charset not in (b"", b"charset=utf-8", b'charset="utf-8"'):
+    kind = headers.get(b"content-type", b"")
+    if kind != b"application/json" and not _is_json(kind):
         raise RequestRefusedError(415, "unsupported_media_type", "the content type must be application/json, in UTF-8")
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != b"identity":
         raise RequestRefusedError(415, "unsupported_media_type", "compressed bodies are not read; send the JSON as it is")
     length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
-        raise _too_large()
+    if length.isdigit() and (len(length) > 15 or int(length) > max_bytes):
+        raise _too_large(max_bytes)
 
 
-async def read_body(receive: Receive) -> bytes:
+def _is_json(content_type: bytes) -> bool:
+    kind, _, parameters = content_type.partition(b";")
+    return kind.strip().lower() == b"application/json" and parameters.strip().lower() in (b"", b"charset=utf-8", b'charset="utf-8"')
+
+
+async def read_body(receive: Receive, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Read the whole body.
 
     Raises:
@@ -45,17 +72,17 @@ async def read_body(receive: Receive) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
         return body
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_on(receive, message)
+            return await _read_on(receive, message, max_bytes)
     except TimeoutError:
         raise RequestRefusedError(408, "timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
 
 
-async def _read_on(receive: Receive, message: MutableMapping[str, Any]) -> bytes:
+async def _read_on(receive: Receive, message: MutableMapping[str, Any], max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -63,8 +90,8 @@ async def _read_on(receive: Receive, message: MutableMapping[str, Any]) -> bytes
             raise ClientGoneError
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
+        if size > max_bytes:
+            raise _too_large(max_bytes)
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
@@ -103,32 +130,53 @@ def instances_of(document: Any, max_rows: int) -> list[Any]:
 
 
 def refuse_repeated_fields(body: bytes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse an object that names a field twice; JSON decoders silently keep the last.
+    """Refuse rows that name a field twice.
+
+    Args:
+        body: A predict request as it came.
+        rows: Its rows, not yet checked.
+
+    Raises:
+        ContractViolationError: If a field is repeated.
+        RequestRefusedError: If it is nested too deeply to tell.
+    """
+    try:
+        keys = 1 + sum(map(len, rows))
+    except TypeError:  # a row that is a number or null; the contract will refuse it
+        return
+    refuse_repeated_keys(body, keys)
+
+
+def refuse_repeated_keys(body: bytes, keys: int) -> None:
+    """Refuse an object that has a key twice; JSON decoders silently keep the last.
 
     Every key is followed by one colon. If the body has as many colons as there are keys, none was repeated, which is a
     count of bytes; otherwise (a text holds a colon) the body is read again, slowly.
 
     Args:
-        body: The request as it came.
-        rows: Its rows, already found to hold no nested values.
+        body: Valid JSON.
+        keys: How many keys its decoded objects have.
 
     Raises:
-        ContractViolationError: If a field is repeated.
+        ContractViolationError: If a key is repeated.
+        RequestRefusedError: If it is nested too deeply to tell.
     """
-    if body.count(b":") == 1 + sum(map(len, rows)):
+    if body.count(b":") == keys:
         return
     repeated: set[str] = set()
 
     def note_repeated(pairs: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in pairs]
-        if len(set(names)) < len(names):
-            repeated.update(name for name in names if names.count(name) > 1)
+        if len(dict(pairs)) < len(pairs):
+            repeated.update(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
 
-    json.loads(body, object_pairs_hook=note_repeated, parse_int=float)
+    try:
+        json.loads(body, object_pairs_hook=note_repeated, parse_int=float)
+    except RecursionError:
+        raise RequestRefusedError(422, "invalid_json", "the body is nested too deeply; no field takes a list or an object") from None
     if repeated:
         names = sorted(repeated)[:20]
         raise ContractViolationError("request", [f"{name[:80]}: given more than once in one object; allowed: once" for name in names])
 
 
-def _too_large() -> RequestRefusedError:
-    return RequestRefusedError(413, "body_too_large", f"the body is too large; allowed: at most {MAX_BODY_BYTES} bytes")
+def _too_large(max_bytes: int) -> RequestRefusedError:
+    return RequestRefusedError(413, "body_too_large", f"the body is too large; allowed: at most {max_bytes} bytes")

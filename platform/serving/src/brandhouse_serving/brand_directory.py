@@ -32,6 +32,23 @@ class BrandDirectory:
             self._read[name] = (stamp, self._read_again(name, before[1] if before else None))
         return self._read[name][1]
 
+    def known(self, name: str) -> Brand | None:
+        """Return the brand as it was last read, without a look at the disk; it is read if it never was."""
+        if name in self._read:
+            return self._read[name][1]
+        return self.find(name)
+
+    def reread(self, names: Collection[str]) -> bool:
+        """Look at the files of these brands again. Return whether one of them has changed.
+
+        A thousand looks take tens of milliseconds: this is called in a thread, `known` on the event loop.
+        """
+        before = {name: self._read.get(name) for name in names}
+        for name in names:
+            if self.find(name) is None:
+                self._read.pop(name, None)
+        return any(self._read.get(name) is not entry for name, entry in before.items())
+
     def check(self) -> None:
         """Refuse names of brands that do not exist.
 

@@ -1,12 +1,12 @@
 """What really happened: labels handed in by prediction id, once each.
 
-Beside a day's predictions, `<home>/predictions/<brand>/<model>/<day>/labels/labels.jsonl`. One file for all processes,
-written under a lock, so that of two equal reports one is told that it is the second.
+One file a model and day of the prediction (`labels`) for all processes, written under a lock, so that of two equal
+reports one is told that it is the second.
 """
 
-import fcntl
 import math
 import threading
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,28 +15,21 @@ from typing import Any, Protocol
 import orjson
 
 from brandhouse_serving import prediction_ids
-from brandhouse_serving.prediction_log import append_durably, record_folder
+from brandhouse_serving.durable_files import append_durably
+from brandhouse_serving.failures import DuplicateLabelError as DuplicateLabelError
+from brandhouse_serving.failures import UnknownPredictionError as UnknownPredictionError
+from brandhouse_serving.labels import adopt_earlier, labels_file, locked, read_labels
+from brandhouse_serving.prediction_table import day_of
 from brandhouse_shared.artifacts import Manifest
-from brandhouse_shared.errors import BrandhouseError, ContractViolationError, InvalidNameError, join_bounded
+from brandhouse_shared.errors import ContractViolationError, InvalidNameError, join_bounded
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey
 
 KEPT_DAYS = 64
 """Days of models whose labelled ids are kept in memory; older ones are read again when needed."""
 
-
-class UnknownPredictionError(BrandhouseError):
-    """A label came for a prediction that this model never made, or no longer knows."""
-
-    def __init__(self, key: ModelKey) -> None:
-        super().__init__(f"{key} made no prediction of that id; use an id from prediction_ids of its answers")
-
-
-class DuplicateLabelError(BrandhouseError):
-    """A second label came for the same prediction."""
-
-    def __init__(self, key: ModelKey) -> None:
-        super().__init__(f"{key} already has a label for that prediction; the first one stays")
+FRESH_SECONDS = 0.5
+"""An answer that is younger may not be written yet by the process that gave it."""
 
 
 class KnownPredictions(Protocol):
@@ -69,12 +62,10 @@ class LabelStore:
             DuplicateLabelError: If it has a label already.
         """
         path = self._path(key, prediction_id)
-        if self._log.find(prediction_id) is None:
+        if not self._was_made(prediction_id):
             raise UnknownPredictionError(key)
         record = {"id": prediction_id, "label": label, "at": now.astimezone(UTC).isoformat(timespec="milliseconds")}
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._lock, path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._lock, locked(path):
             if prediction_id in self._labelled(path):
                 raise DuplicateLabelError(key)
             append_durably(path, orjson.dumps(record) + b"\n")
@@ -86,18 +77,25 @@ class LabelStore:
             raise UnknownPredictionError(key) from None
         if parsed.version.model_key != key:  # another model's or brand's id: as unknown as any other
             raise UnknownPredictionError(key)
-        return record_folder(self._home, key, parsed.at_ms) / "labels" / "labels.jsonl"
+        day = day_of(parsed.at_ms)
+        adopt_earlier(self._home, key, day)
+        return labels_file(self._home, key, day)
+
+    def _was_made(self, prediction_id: str) -> bool:
+        """Whether it is known; of one made just now by another process, a moment later."""
+        made_at = prediction_ids.parse(prediction_id).at_ms / 1000
+        while self._log.find(prediction_id) is None:
+            if not 0 <= time.time() - made_at < FRESH_SECONDS:
+                return False
+            time.sleep(FRESH_SECONDS / 10)
+        return True
 
     def _labelled(self, path: Path) -> set[str]:
         """Ids with a label, read on from where this process stopped reading."""
         position, seen = self._seen.pop(path, (0, set()))
-        if path.exists():
-            with path.open("rb") as lines:
-                lines.seek(position)
-                for line in lines:
-                    if line.endswith(b"\n"):
-                        seen.add(orjson.loads(line)["id"])
-                        position += len(line)
+        for record, end in read_labels(path, position):
+            seen.add(record["id"])
+            position = end
         self._seen[path] = (position, seen)
         while len(self._seen) > KEPT_DAYS:
             self._seen.popitem(last=False)

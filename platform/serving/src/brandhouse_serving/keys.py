@@ -1,7 +1,6 @@
 """Who calls: API keys as the ledger knows them, kept in memory and read again when the ledger has a new key event."""
 
 import logging
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from brandhouse_shared.api_keys import check_secret, parse_key
@@ -49,7 +48,7 @@ class KeyRing:
         if scheme.lower() != "bearer" or not plain:
             raise UnauthenticatedError("no API key; send it as `Authorization: Bearer KEY`")
         key_id, secret = parse_key(plain.strip())
-        return check_secret(secret, self._records.get(key_id), datetime.now(UTC))
+        return check_secret(secret, self._records.get(key_id))
 
 
 def permit(key: KeyRecord, brand: str, scope: Scope) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from brandhouse_serving.bodies import instances_of
+from brandhouse_serving.dialects import build_document
 from brandhouse_serving.parts import build_parts
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
@@ -22,10 +23,13 @@ async def predict_here(settings: Settings, key: ModelKey, instances: list[Any]) 
     """
     parts = build_parts(settings, [key.brand])
     try:
-        await parts.router.refresh()
+        await parts.router.refresh(with_trials=False)
         route = parts.find_route(key)
         started = time.perf_counter()
         rows = instances_of({"instances": instances}, route.config.serving.max_rows)
-        return parts.record(await parts.answerer.answer(route, rows), rows, started)
+        reply = await parts.answerer.answer(route, rows)
+        ids, now_ms = parts.make_ids(reply, len(rows))
+        parts.record(reply, rows, ids, now_ms, started)
+        return build_document(reply, ids)
     finally:
         await parts.close()

@@ -1,22 +1,16 @@
-"""The gateway as a process: `brandhouse serve` and `python -m brandhouse_serving.main`."""
+"""The gateway as a command: `brandhouse serve` and `python -m brandhouse_serving.main`."""
 
 import argparse
 import errno
 import logging
-import signal
 import socket
 import sys
 from collections.abc import Collection
 
-import uvicorn
-
-from brandhouse_serving.gateway import create_app
-from brandhouse_serving.lane import PredictLane
+from brandhouse_serving.keeper_process import running_keeper
+from brandhouse_serving.worker_place import WorkerPlace, gateway_folder
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.settings import Settings, load_settings
-
-GRACE_SECONDS = 3
-"""How long running requests may take to end after SIGTERM; together with the rest a stop takes less than 5 s."""
 
 
 class PortTakenError(BrandhouseError):
@@ -26,7 +20,9 @@ class PortTakenError(BrandhouseError):
         super().__init__(f"cannot listen on {host}:{port}: {detail}; stop what listens there, or choose another with --port")
 
 
-def run(settings: Settings, brands: Collection[str] | None = None, host: str = "127.0.0.1", port: int = 8080) -> None:
+def run(
+    settings: Settings, brands: Collection[str] | None = None, host: str = "127.0.0.1", port: int = 8080, workers: int | None = None
+) -> None:
     """Serve until SIGTERM or Ctrl-C. Prints one line when requests are answered.
 
     Args:
@@ -34,46 +30,28 @@ def run(settings: Settings, brands: Collection[str] | None = None, host: str = "
         brands: Names of the brands to serve; None or none: all that have a folder.
         host: Address to listen on; the default is reachable from this machine only.
         port: Port to listen on; 0 chooses a free one.
+        workers: How many processes answer; None: as the settings say. One is this process itself.
 
     Raises:
         PortTakenError: If another process listens there.
     """
-    listener = _listen(host, port)
-    gateway = create_app(settings, brands or None)
-    config = uvicorn.Config(
-        gateway,
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    # uvicorn raises the signal again after its clean stop; a clean stop shall be exit code 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server = _AnnouncingServer(config, gateway)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise BrandhouseError("the gateway could not start; the reason is above")
+    count = workers or settings.workers
+    with _listen(host, port) as listener, gateway_folder(settings.home) as folder, running_keeper(settings):
+        if count == 1:
+            from brandhouse_serving.gateway_process import serve
+
+            serve(settings, brands or None, listener, WorkerPlace(0, 1, folder), lambda models: _announce(listener, models, ""))
+        else:
+            from brandhouse_serving.supervisor import Supervisor
+
+            supervisor = Supervisor(settings, brands or [], listener, folder, count)
+            supervisor.run(lambda models: _announce(listener, models, f" with {count} processes"))
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """A server that says when it is ready."""
-
-    def __init__(self, config: uvicorn.Config, gateway: PredictLane) -> None:
-        super().__init__(config)
-        self._gateway = gateway
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            count = self._gateway.model_count
-            sys.stdout.write(f"Brandhouse serves {count} {'model' if count == 1 else 'models'} on http://{host}:{port}\n")
-            sys.stdout.flush()
+def _announce(listener: socket.socket, models: int, by: str) -> None:
+    host, port = listener.getsockname()[:2]
+    sys.stdout.write(f"Brandhouse serves {models} {'model' if models == 1 else 'models'} on http://{host}:{port}{by}\n")
+    sys.stdout.flush()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -95,10 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("brands", nargs="*", metavar="BRAND")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=8080, type=int)
+    parser.add_argument("--workers", default=None, type=int, help="processes that answer; default: BRANDHOUSE_WORKERS, or 1")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(load_settings(), options.brands, options.host, options.port)
+        run(load_settings(), options.brands, options.host, options.port, options.workers)
     except BrandhouseError as error:
         sys.exit(f"error: {error}")
 

@@ -49,7 +49,7 @@ class BentoArtifactStore:
         """
         digest = folder_digest(folder)
         target = self.path_of(key, digest)
-        with self._exclusive(key.brand):
+        with self.exclusive(key.brand):
             if not _holds(target, digest):
                 self._discard(target)
                 self._create(key, digest, folder, labels)
@@ -76,7 +76,7 @@ class BentoArtifactStore:
 
     def delete(self, key: ModelKey, digest: str) -> None:
         """Remove one artifact; no error if it is not there."""
-        with self._exclusive(key.brand):
+        with self.exclusive(key.brand):
             self._discard(self.path_of(key, digest))
 
     def path_of(self, key: ModelKey, digest: str) -> Path:
@@ -85,9 +85,27 @@ class BentoArtifactStore:
             raise ArtifactCorruptError(key, "the digest is no SHA-256")
         return self._models_dir(key.brand) / tag_name(key) / digest[:DIGEST_LENGTH_IN_TAG]
 
+    def tag_of(self, key: ModelKey, digest: str) -> str:
+        """BentoML's tag of an artifact."""
+        return f"{tag_name(key)}:{digest[:DIGEST_LENGTH_IN_TAG]}"
+
+    def home_of(self, brand: str) -> Path:
+        """What BENTOML_HOME must be to see the brand's models and Bentos, and nothing of another brand."""
+        return self._home / brand
+
+    @contextlib.contextmanager
+    def exclusive(self, brand: str) -> Iterator[None]:
+        """One writer per brand at a time, over all processes: BentoML's store has no lock."""
+        models = self._models_dir(brand)
+        models.mkdir(parents=True, exist_ok=True)
+        models.parent.chmod(0o700)
+        with (models.parent / "write.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _create(self, key: ModelKey, digest: str, folder: Path, labels: dict[str, str]) -> None:
         bentoml, store = self._bentoml(key.brand)
-        tag = f"{tag_name(key)}:{digest[:DIGEST_LENGTH_IN_TAG]}"
+        tag = self.tag_of(key, digest)
         labels = {**labels, "brand": key.brand, "model": key.model, "digest": digest}
         scratch: Path | None = None
         try:
@@ -119,16 +137,6 @@ class BentoArtifactStore:
 
     def _models_dir(self, brand: str) -> Path:
         return self._home / brand / "models"
-
-    @contextlib.contextmanager
-    def _exclusive(self, brand: str) -> Iterator[None]:
-        """One writer per brand at a time, over all processes: BentoML's store has no lock."""
-        models = self._models_dir(brand)
-        models.mkdir(parents=True, exist_ok=True)
-        models.parent.chmod(0o700)
-        with (models.parent / "write.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def tag_name(key: ModelKey) -> str:

@@ -1,41 +1,42 @@
 """Every answer, written down off the hot path: what was asked, what was answered, by which version, how fast.
 
-One append-only file of JSON lines per process, brand, model and day:
-`<home>/predictions/<brand>/<model>/<day>/<process>.jsonl`. A writer thread takes what has gathered, writes it and
-flushes it to disk, several times a second: a request never waits for the disk, a clean stop loses nothing, and after
-a hard kill at most the last `FLUSH_SECONDS` are missing.
+A thread takes what has gathered and appends it to the journals of `journal`, many times a second: a request never
+waits for the disk, a clean stop loses nothing, and after a hard kill at most what came in since is missing. The keeper
+turns journals into Parquet (`keeper`, `conversion`); `prediction_records` reads both.
 
-What a brand may not keep never gets here as text on disk: see `LogRule`.
+What a brand may not keep never gets on disk: see `LogRule`.
 """
 
 import hmac
 import logging
 import os
+import resource
 import secrets
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from brandhouse_serving import prediction_ids
+from brandhouse_serving.journal import JournalWriter
+from brandhouse_serving.prediction_records import find_record
 from brandhouse_shared.config import Capabilities, InputField, Privacy
 from brandhouse_shared.errors import RetryableError
-from brandhouse_shared.names import ModelKey, VersionKey
+from brandhouse_shared.names import VersionKey
 
 FLUSH_SECONDS = 0.05
-"""How long answers gather before they are written: few and large writes, and little to lose."""
+"""How long answers gather before they are written: few and large writes, and little to lose. The promise is 200 ms."""
 
 RETRY_SECONDS = 1.0
 """Pause after a failed write (a full disk), with all answers kept in memory."""
 
-MAX_PENDING_ROWS = 200_000
-"""More unwritten rows than this and predictions are refused (503) rather than answered without a record."""
+MAX_PENDING_BYTES = 32 << 20
+"""More than this unwritten of one brand and its predictions are refused (503) rather than answered without a record."""
+
+_JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +67,14 @@ def build_log_rule(capabilities: Capabilities, fields: Mapping[str, InputField])
     return LogRule(capabilities.may_store_predictions, names(Privacy.PUBLIC), names(Privacy.PERSONAL), names(Privacy.SENSITIVE))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """One answered request.
+    """One answered request. Not frozen, since that would make it five times as slow to build; nobody changes it.
 
     Attributes:
         version: What answered.
         ids: One prediction id per row.
-        rows: The request's objects, as they came.
+        rows: The request's objects, as they came and as the contract let them pass.
         predictions: One number or label per row.
         probabilities: Shape (rows, classes), or None for regression.
         at_ms: When, in milliseconds since 1970, UTC; the time in the ids.
@@ -101,14 +102,14 @@ class PredictionLog(Protocol):
         """Whether answers are still being written."""
 
     def append(self, answer: Answer) -> None:
-        """Take one answer; never waits for the disk. Called from one thread.
+        """Take one answer; does not wait for the disk (but for the secret of hashed fields, once). Called from one thread.
 
         Raises:
             RetryableError: If the disk has been refusing for so long that no more can be held.
         """
 
     def flush(self) -> None:
-        """Return when all that was appended before is on disk."""
+        """Return when every process sees what was appended before."""
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """Return the record of one prediction, or None."""
@@ -117,107 +118,95 @@ class PredictionLog(Protocol):
         """Write all that is held and stop."""
 
 
-class JsonLinesPredictionLog:
-    """A `PredictionLog` of JSON lines below `<home>/predictions`."""
+class _Queue:
+    """What is not yet written of one brand. Each counter has one writer: the thread that appends, or the one that writes."""
+
+    __slots__ = ("held", "lines", "taken_bytes", "written_bytes")
+
+    def __init__(self) -> None:
+        self.lines: deque[bytes] = deque()
+        self.held: list[bytes] = []
+        self.taken_bytes = 0
+        self.written_bytes = 0
+
+
+class JournaledPredictionLog:
+    """A `PredictionLog` that writes the journals of `journal`."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._file_name = f"{os.getpid()}-{time.time_ns():x}.jsonl"
-        self._pending: deque[Answer] = deque()
+        self._journals = JournalWriter(home, _most_open_files())
+        self._queues: dict[str, _Queue] = {}
         self._keys: dict[str, bytes] = {}
         self._wake = threading.Event()
-        self._written = threading.Condition()
-        # Each counter has one writer: the thread that appends, and the thread that writes.
-        self._appended_rows = 0
-        self._written_rows = 0
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-        self._thread.start()
+        self._unsynced = threading.Event()
+        self._written = threading.Condition()
+        self._has_ended = False
+        self._writer = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._syncer = threading.Thread(target=self._run_sync, name="prediction-log-sync", daemon=True)
+        self._writer.start()
+        self._syncer.start()
 
     @property
     def is_alive(self) -> bool:
         """See `PredictionLog.is_alive`."""
-        return self._thread.is_alive()
+        return self._writer.is_alive()
 
     def append(self, answer: Answer) -> None:
-        """See `PredictionLog.append`."""
-        if self._appended_rows - self._written_rows > MAX_PENDING_ROWS or not self.is_alive:
+        """See `PredictionLog.append`.
+
+        The request is written as text here and not by the thread: it costs the same, the objects are still in the
+        processor's cache, and none of them stays behind for the garbage collector to go through again and again.
+        """
+        queue = self._queues.get(answer.version.brand) or self._add_queue(answer.version.brand)
+        if self._has_ended or queue.taken_bytes - queue.written_bytes > MAX_PENDING_BYTES:
             raise RetryableError("predictions cannot be recorded at present and are therefore not made", retry_after_seconds=5)
-        self._pending.append(answer)
-        self._appended_rows += len(answer.ids)
+        line = orjson.dumps(self._entry(answer), None, _JSON)
+        queue.lines.append(line)
+        queue.taken_bytes += len(line)
         if not self._wake.is_set():
             self._wake.set()
 
     def flush(self) -> None:
         """See `PredictionLog.flush`."""
-        with self._written:
-            goal = self._appended_rows
-            self._wake.set()
-            self._written.wait_for(lambda: self._written_rows >= goal or not self._thread.is_alive(), timeout=10)
+        self._flush(list(self._queues.values()))
 
     def find(self, prediction_id: str) -> dict[str, Any] | None:
         """See `PredictionLog.find`."""
-        self.flush()
+        queue = self._queues.get(prediction_id.partition(".")[0])  # another brand's disk may refuse just now
+        if queue is not None:
+            self._flush([queue])
         return find_record(self._home, prediction_id)
 
     def close(self) -> None:
         """See `PredictionLog.close`."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout=10)
-        if self._pending:
-            logger.error("%d answers could not be recorded before the stop", len(self._pending))
+        self._writer.join(timeout=10)
+        self._unsynced.set()
+        self._syncer.join(timeout=10)
+        left = sum(len(queue.lines) + len(queue.held) for queue in self._queues.values())
+        if left:
+            logger.error("%d answered requests could not be recorded before the stop", left)
 
-    def _run(self) -> None:
-        while not (self._closing.is_set() and not self._pending):
-            self._wake.wait()
-            self._wake.clear()
-            self._closing.wait(FLUSH_SECONDS)
-            try:
-                self._write_pending()
-            except OSError as error:
-                logger.error("predictions cannot be written (%s); %d answers are held", error.strerror, len(self._pending))
-                if self._closing.wait(RETRY_SECONDS):
-                    return
-                self._wake.set()
-
-    def _write_pending(self) -> None:
-        """Write what is held now, file by file; an answer leaves the queue only when it is on disk."""
-        batch = [self._pending[index] for index in range(len(self._pending))]
-        groups: dict[Path, list[Answer]] = {}
-        for answer in batch:
-            groups.setdefault(record_folder(self._home, answer.version.model_key, answer.at_ms), []).append(answer)
-        lines = {folder: b"".join(line for answer in group for line in self._lines(answer)) for folder, group in groups.items()}
-        append_all_durably({folder / self._file_name: data for folder, data in lines.items()})
-        for _ in batch:
-            self._pending.popleft()
+    def _flush(self, queues: list[_Queue]) -> None:
+        goals = [(queue, queue.taken_bytes) for queue in queues]
+        self._wake.set()
         with self._written:
-            self._written_rows += sum(len(answer.ids) for answer in batch)
-            self._written.notify_all()
+            self._written.wait_for(lambda: self._has_ended or all(queue.written_bytes >= goal for queue, goal in goals), timeout=10)
 
-    def _lines(self, answer: Answer) -> Iterable[bytes]:
-        version = answer.version
-        shared = {
-            "at": datetime.fromtimestamp(answer.at_ms / 1000, UTC).isoformat(timespec="milliseconds"),
-            "brand": version.brand,
-            "model": version.model,
-            "version": version.number,
-            "served_by": answer.served_by,
-            "latency_ms": round(answer.latency_ms, 3),
-            "request_rows": len(answer.ids),
-        }
-        for index, identifier in enumerate(answer.ids):
-            record = {"id": identifier, **shared}
-            if answer.rule.stores_predictions:
-                record["inputs"] = self._kept_inputs(version.brand, answer.rule, answer.rows[index])
-                record["withheld"] = [*answer.rule.hashed, *answer.rule.dropped]
-                record["prediction"] = answer.predictions[index]
-                if answer.probabilities is not None:
-                    record["probabilities"] = answer.probabilities[index]
-            yield orjson.dumps(record) + b"\n"
+    def _entry(self, answer: Answer) -> tuple[Any, ...]:
+        rule = answer.rule
+        if not rule.stores_predictions:
+            return answer.ids, answer.latency_ms, answer.served_by
+        rows, withheld = answer.rows, rule.hashed + rule.dropped
+        if withheld:  # else the rows are as the contract has let them pass: declared fields, all of which may be kept
+            rows = [self._kept(answer.version.brand, rule, row) for row in rows]
+        return answer.ids, answer.latency_ms, answer.served_by, rows, withheld, answer.predictions, answer.probabilities
 
-    def _kept_inputs(self, brand: str, rule: LogRule, row: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: row.get(name) for name in rule.plain}
+    def _kept(self, brand: str, rule: LogRule, row: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: row[name] for name in rule.plain if name in row}
         for name in rule.hashed:
             value = row.get(name)
             kept[name] = None if value is None else self._hash(brand, name, value)
@@ -227,60 +216,72 @@ class JsonLinesPredictionLog:
         key = self._keys.get(brand) or self._keys.setdefault(brand, load_hash_key(self._home, brand))
         return "hmac:" + hmac.digest(key, orjson.dumps([field, value]), "sha256").hex()[:32]
 
+    def _add_queue(self, brand: str) -> _Queue:
+        return self._queues.setdefault(brand, _Queue())
 
-def record_folder(home: Path, key: ModelKey, at_ms: int) -> Path:
-    """The folder of one model's predictions of one day (UTC)."""
-    return home / "predictions" / key.brand / key.model / datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
-
-
-def find_record(home: Path, prediction_id: str) -> dict[str, Any] | None:
-    """Return the record of one prediction, or None. A line torn by a hard kill is passed over.
-
-    Raises:
-        InvalidNameError: If the text is no prediction id.
-    """
-    parsed = prediction_ids.parse(prediction_id)
-    folder = record_folder(home, parsed.version.model_key, parsed.at_ms)
-    needle = f'"{prediction_id}"'.encode()
-    for file in sorted(folder.glob("*.jsonl")):
-        with file.open("rb") as lines:
-            for line in lines:
-                if needle in line and line.endswith(b"\n"):
-                    record: dict[str, Any] = orjson.loads(line)
-                    if record.get("id") == prediction_id:
-                        return record
-    return None
-
-
-def append_all_durably(texts: Mapping[Path, bytes]) -> None:
-    """Append to several files, all of them or, if the disk refuses, none."""
-    sizes: dict[Path, int] = {}
-    try:
-        for path, data in texts.items():
-            sizes[path] = append_durably(path, data)
-    except OSError:
-        for path, size in sizes.items():
-            os.truncate(path, size)
-        raise
-
-
-def append_durably(path: Path, data: bytes) -> int:
-    """Append and flush to disk; return the size before. On a failure the file is as before."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        size = os.fstat(handle).st_size
+    def _run(self) -> None:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fdatasync(handle)
-        except OSError:
-            os.ftruncate(handle, size)
-            raise
-        return size
-    finally:
-        os.close(handle)
+            while not self._closing.is_set():
+                self._wake.wait(self._journals.seconds_left)
+                self._wake.clear()
+                self._closing.wait(FLUSH_SECONDS)
+                self._write_or_wait()
+            self._write_or_wait()  # what came in before the stop
+        finally:
+            self._journals.finish(everything=True)
+            self._has_ended = True
+            with self._written:
+                self._written.notify_all()
+
+    def _write_or_wait(self) -> None:
+        failure = self._write_pending()
+        self._journals.finish()
+        self._unsynced.set()
+        if failure is not None:
+            logger.error("predictions cannot be written (%s); they are held and tried again", failure.strerror)
+            self._wake.set()
+            if self._closing.wait(RETRY_SECONDS):
+                self._write_pending()
+
+    def _write_pending(self) -> OSError | None:
+        """Write what is held now, brand by brand; what the disk refuses stays held."""
+        failure = None
+        for brand, queue in list(self._queues.items()):
+            queue.held += [queue.lines.popleft() for _ in range(len(queue.lines))]
+            if queue.held:
+                try:
+                    self._write(brand, queue)
+                except OSError as error:
+                    failure = error
+        with self._written:
+            self._written.notify_all()
+        return failure
+
+    def _write(self, brand: str, queue: _Queue) -> None:
+        data = b"".join(queue.held)
+        self._journals.append(brand, data)
+        queue.held.clear()
+        queue.written_bytes += len(data)
+
+    def _run_sync(self) -> None:
+        """Flush to disk in a thread of its own: a slow disk must not keep answers in memory, where a kill loses them."""
+        while not self._has_ended:
+            self._unsynced.wait()
+            self._unsynced.clear()
+            self._sync()
+            self._closing.wait(FLUSH_SECONDS)
+        self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._journals.sync()
+        except OSError as error:
+            logger.error("the prediction log cannot be flushed to disk: %s", error.strerror)
+
+
+def _most_open_files() -> int:
+    """A quarter of the files that this process may have open: the rest is for connections and models."""
+    return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 def load_hash_key(home: Path, brand: str) -> bytes:

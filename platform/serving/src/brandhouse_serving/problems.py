@@ -5,11 +5,11 @@ the table is a fault of ours and says only that.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
-from brandhouse_serving.feedback import DuplicateLabelError, UnknownPredictionError
-from brandhouse_serving.replies import UnavailableError
+from brandhouse_serving.failures import DuplicateLabelError, UnavailableError, UnknownPredictionError
 from brandhouse_shared.errors import (
     BrandhouseError,
     ContractViolationError,
@@ -57,8 +57,29 @@ def status_of(error: BrandhouseError) -> tuple[int, str]:
     return next(((status, code) for kind, status, code in _STATUS if isinstance(error, kind)), (500, "internal"))
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a client is told of an error, before it is given a shape.
+
+    Attributes:
+        violations: One sentence each, where a request contradicts the input schema; else empty.
+    """
+
+    status: int
+    headers: Headers
+    code: str
+    message: str
+    violations: Sequence[str]
+
+
 def build_problem(error: BrandhouseError) -> tuple[int, Headers, bytes]:
     """Status, headers and body of the answer to a request that ended in `error`."""
+    problem = problem_of(error)
+    return problem.status, problem.headers, build_body(problem.code, problem.message, problem.violations)
+
+
+def problem_of(error: BrandhouseError) -> Problem:
+    """What is said of `error` in any shape."""
     status, code = status_of(error)
     headers: Headers = [JSON_TYPE]
     if status == 401:
@@ -69,7 +90,7 @@ def build_problem(error: BrandhouseError) -> tuple[int, Headers, bytes]:
     if wait is not None:
         headers.append((b"retry-after", str(wait).encode()))
     violations = error.violations if isinstance(error, ContractViolationError) else ()
-    return status, headers, build_body(code, _message(error, status), violations)
+    return Problem(status, headers, code, _message(error, status), violations)
 
 
 def build_body(code: str, message: str, violations: Sequence[str] = ()) -> bytes:

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from brandhouse_serving.failures import UnavailableError as UnavailableError
 from brandhouse_serving.failures import VersionFailedError
 from brandhouse_serving.loading import LoadedVersion, VersionLoader
 from brandhouse_serving.router import Route
-from brandhouse_serving.runtimes import Scores
+from brandhouse_serving.scores import predictions_of as predictions_of
 from brandhouse_serving.slots import Slot
-from brandhouse_shared.artifacts import Manifest
-from brandhouse_shared.errors import BrandhouseError, ContractViolationError
+from brandhouse_shared.errors import ContractViolationError
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.stages import Stage, previous_production
-from brandhouse_shared.metrics import Task
-from brandhouse_shared.names import ModelKey, VersionKey
+from brandhouse_shared.names import VersionKey
 
 RECORD_SECONDS = 60.0
 """A lasting fallback is written to the ledger once in this time, not once a request."""
@@ -30,28 +29,22 @@ MAX_EARLIER = 3
 """How many earlier versions are tried: each may cost the reading of a file."""
 
 PRODUCTION = "production"
+CANARY = "canary"
 PREVIOUS = "previous"
 BASELINE = "baseline"
 
 logger = logging.getLogger(__name__)
 
 
-class UnavailableError(BrandhouseError):
-    """Nothing can answer for a model."""
-
-    def __init__(self, key: ModelKey, reason: str) -> None:
-        super().__init__(f"{key} cannot answer at present: {reason}; look at `brandhouse versions {key}`")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """What was answered and by what.
+    """What was answered and by what. Not frozen, since that would make it several times as slow to build; nobody changes it.
 
     Attributes:
         predictions: One number (regression) or label, as in the data (classes), per row.
         probabilities: Shape (rows, classes), in the order of the manifest's classes; None for regression.
-        served_by: production, previous or baseline.
-        reason: Why not production; empty if it was.
+        served_by: production, canary, previous or baseline.
+        reason: Why not the version that was to answer; empty if it was.
     """
 
     loaded: LoadedVersion
@@ -85,26 +78,36 @@ class Answerer:
         slot = route.production
         try:
             loaded = slot.loaded or await slot.load(route.brand)
-            return await _ask(loaded, rows, route.config.serving.timeout_seconds, PRODUCTION, "")
+            return await ask(loaded, rows, route.config.serving.timeout_seconds, PRODUCTION, "")
         except VersionFailedError as failure:
             return await self._answer_otherwise(route, rows, failure)
+
+    async def answer_from(self, slot: Slot, route: Route, rows: Sequence[Any], served_by: str) -> Reply:
+        """Answer one request from one version and no other.
+
+        Raises:
+            ContractViolationError: If the rows contradict that version's input schema.
+            VersionFailedError: If it cannot answer.
+        """
+        loaded = slot.loaded or await slot.load(route.brand)
+        return await ask(loaded, rows, route.config.serving.timeout_seconds, served_by, "")
 
     async def settle(self) -> None:
         """Return when all fallbacks are in the ledger."""
         await asyncio.gather(*self._records, return_exceptions=True)
 
     async def _answer_otherwise(self, route: Route, rows: Sequence[Any], failure: VersionFailedError) -> Reply:
-        self._record(route, failure)
+        self.record(route.production.version.key, failure)
         loaded = await self._first_loadable([*filter(None, [route.previous]), *await self._earlier(route)], route)
         if loaded is not None:
             try:
-                return await _ask(loaded, rows, route.config.serving.timeout_seconds, PREVIOUS, failure.reason)
+                return await ask(loaded, rows, route.config.serving.timeout_seconds, PREVIOUS, failure.reason)
             except (VersionFailedError, ContractViolationError):
                 logger.info("%s cannot answer either", loaded.key)
         last_resort = route.production.loaded or loaded or await self._first_loadable(await self._model_zero(route), route)
         if last_resort is None:
             raise UnavailableError(route.key, failure.reason)
-        return await _ask(last_resort.as_baseline(), rows, route.config.serving.timeout_seconds, BASELINE, failure.reason)
+        return await ask(last_resort.as_baseline(), rows, route.config.serving.timeout_seconds, BASELINE, failure.reason)
 
     async def _first_loadable(self, slots: Sequence[Slot], route: Route) -> LoadedVersion | None:
         for slot in slots:
@@ -130,32 +133,34 @@ class Answerer:
         versions = await asyncio.to_thread(self._ledger.versions, route.key)
         return [Slot(version, self._loader) for version in versions if version.record.kind == "baseline"]
 
-    def _record(self, route: Route, failure: VersionFailedError) -> None:
-        version, reason = route.production.version.key, failure.reason
+    def record(self, version: VersionKey, failure: VersionFailedError) -> None:
+        """Write to the ledger that another version answered because of a failure of this one; a lasting one once in a while."""
+        reason = failure.reason
         now = time.monotonic()
         if now - self._recorded.get((version, reason), -RECORD_SECONDS) < RECORD_SECONDS:
             return
         self._recorded[version, reason] = now
         logger.warning("%s: another version answers: %s", version, failure)
-        task = asyncio.create_task(asyncio.to_thread(self._ledger.record_fallback, route.key, version.number, reason, datetime.now(UTC)))
+        task = asyncio.create_task(
+            asyncio.to_thread(self._ledger.record_fallback, version.model_key, version.number, reason, datetime.now(UTC))
+        )
         self._records.add(task)
         task.add_done_callback(self._records.discard)
 
 
-async def _ask(loaded: LoadedVersion, rows: Sequence[Any], timeout_seconds: float, served_by: str, reason: str) -> Reply:
+async def ask(loaded: LoadedVersion, rows: Sequence[Any], timeout_seconds: float, served_by: str, reason: str) -> Reply:
+    """Answer one request from one loaded version.
+
+    Raises:
+        ContractViolationError: If the rows contradict its input schema.
+        VersionFailedError: If it cannot answer.
+    """
     columns = loaded.contract.parse_rows(rows)
     scores = await loaded.runtime.predict(columns, timeout_seconds)
     if len(scores) != len(rows):
         raise VersionFailedError(loaded.key, "answered another number of rows than asked")
     predictions, probabilities = predictions_of(loaded.manifest, scores)
     return Reply(loaded, predictions, probabilities, served_by, reason)
-
-
-def predictions_of(manifest: Manifest, scores: Scores) -> tuple[Sequence[Any], Sequence[Sequence[float]] | None]:
-    """Turn scores into what is returned: numbers, or the most probable labels (the first of equals) and probabilities."""
-    if manifest.task is Task.REGRESSION:
-        return scores, None
-    return [manifest.classes[row.index(max(row))] for row in scores], scores
 
 
 @dataclass(frozen=True, slots=True)

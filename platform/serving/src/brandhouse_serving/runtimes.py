@@ -4,22 +4,21 @@ A runtime gets canonical columns (see `contracts`) and gives scores. It never se
 """
 
 import asyncio
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from brandhouse_serving.answer_threads import AnswerThreads
 from brandhouse_serving.failures import VersionFailedError
+from brandhouse_serving.scores import Scores as Scores
+from brandhouse_serving.scores import check_scores as check_scores
 from brandhouse_serving.silo_pool import SiloPool
 from brandhouse_shared.answering import Predictor
 from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.metrics import Task
-from brandhouse_shared.names import ModelKey
+from brandhouse_shared.names import ModelKey, VersionKey
 
 Columns = Mapping[str, list[Any]]
-Scores = Sequence[Any]
-"""One entry a row: a number (regression) or one probability per class."""
-
 INLINE_ROWS = 64
 """Up to so many rows a compiled version is asked on the event loop: 15-200 us, less than a thread's hand-over costs."""
 
@@ -38,22 +37,24 @@ class Runtime(Protocol):
 class InProcessRuntime:
     """A compiled graph (or a constant version) in this process; holds no brand code."""
 
-    def __init__(self, predictor: Predictor, subject: str) -> None:
+    def __init__(self, predictor: Predictor, key: VersionKey, threads: AnswerThreads) -> None:
         self._predictor = predictor
-        self._subject = subject
+        self._subject = str(key)
+        self._brand = key.brand
+        self._threads = threads
 
     async def predict(self, columns: Columns, timeout_seconds: float) -> Scores:
         """See `Runtime.predict`."""
         if _row_count(columns) <= INLINE_ROWS:
             return self._scores(columns)
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._scores, columns), timeout_seconds)
+            return await asyncio.wait_for(self._threads.run(self._brand, lambda: self._scores(columns)), timeout_seconds)
         except TimeoutError:
             raise VersionFailedError(self._subject, "timeout") from None
 
     def _scores(self, columns: Columns) -> Scores:
         try:
-            scores: Scores = self._predictor.predict(dict(columns)).tolist()
+            scores: Scores = self._predictor.predict(columns).tolist()
         except Exception as error:  # a model's graph may fail in any way; the next version answers
             raise VersionFailedError(self._subject, "runtime failed", type(error).__name__) from error
         return check_scores(scores, self._subject)
@@ -96,18 +97,6 @@ class FailedRuntime:
     async def predict(self, columns: Columns, timeout_seconds: float) -> Scores:
         """See `Runtime.predict`."""
         raise VersionFailedError(self.subject, self.reason)
-
-
-def check_scores(scores: Scores, subject: str) -> Scores:
-    """Return finite scores unchanged.
-
-    Raises:
-        VersionFailedError: If one is not a finite number: no answer is better than NaN.
-    """
-    for score in scores:
-        if not (math.isfinite(score) if isinstance(score, float) else all(map(math.isfinite, score))):
-            raise VersionFailedError(subject, "answered a number that is not finite")
-    return scores
 
 
 def _row_count(columns: Columns) -> int:

@@ -3,15 +3,19 @@
 Description only: what is accepted is decided by `Contract.parse_rows` and nothing else.
 """
 
+import math
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from brandhouse_serving.limits import MAX_BODY_BYTES
 from brandhouse_serving.loading import LoadedVersion
+from brandhouse_serving.open_inference_schemas import PROTOCOL_ERROR_SCHEMA, generic_infer_paths, infer_paths
 from brandhouse_serving.router import Route
 from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.config import FieldType, InputField
 from brandhouse_shared.contracts import describe_allowed
+from brandhouse_shared.field_values import MAX_SAFE_INTEGER
 from brandhouse_shared.metrics import Task
 
 Document = dict[str, Any]
@@ -41,9 +45,22 @@ ERROR_SCHEMA: Document = {
         }
     },
 }
+REPEATED_HEADER = "A header that decides something was sent twice"
+AUTH_ERRORS = {"401": "No key, or an unknown, expired or revoked one", "403": "The key belongs to another brand or lacks the scope"}
+FEEDBACK_ERRORS = {
+    **AUTH_ERRORS,
+    "400": REPEATED_HEADER,
+    "404": "No such model, or no such prediction of it",
+    "408": "The body did not arrive in time",
+    "409": "It has a label already",
+    "413": f"The body is larger than {MAX_BODY_BYTES} bytes",
+    "415": "The content type is not application/json",
+    "422": "The body is no JSON, or the label cannot be one of this model",
+    "503": "The model has no version in production",
+}
 PREDICT_ERRORS = {
-    "401": "No key, or an unknown, expired or revoked one",
-    "403": "The key belongs to another brand or lacks the scope",
+    **AUTH_ERRORS,
+    "400": REPEATED_HEADER,
     "404": "The brand has no such model",
     "408": "The body did not arrive in time",
     "413": f"The body is larger than {MAX_BODY_BYTES} bytes or has too many rows",
@@ -57,10 +74,10 @@ PREDICT_ERRORS = {
 def field_schema(field: InputField) -> Document:
     """JSON Schema of one input field."""
     schema: Document = {"type": _TYPES[field.type], "description": field.description or describe_allowed(field)}
-    if field.min is not None:
-        schema["minimum"] = field.min
-    if field.max is not None:
-        schema["maximum"] = field.max
+    if field.type in (FieldType.NUMBER, FieldType.INTEGER):
+        schema |= _bounds(field)
+    if field.type is FieldType.DATE:
+        schema["examples"] = [date(2026, 1, 31).strftime(field.format)]
     if field.values is not None:
         kinds = sorted({_JSON_TYPES[type(value)] for value in field.values})
         schema["type"] = kinds[0] if len(kinds) == 1 else kinds
@@ -70,9 +87,19 @@ def field_schema(field: InputField) -> Document:
     return _nullable(schema) if field.nullable else schema
 
 
+def _bounds(field: InputField) -> Document:
+    """What is declared; whole numbers also end where JSON's numbers cease to tell two of them apart."""
+    safe = MAX_SAFE_INTEGER if field.type is FieldType.INTEGER else math.inf
+    low = -safe if field.min is None else max(field.min, -safe)
+    high = safe if field.max is None else min(field.max, safe)
+    return {name: bound for name, bound in (("minimum", low), ("maximum", high)) if math.isfinite(bound)}
+
+
 def _other_values(field: InputField, kinds: list[str]) -> Document:
     """What a category takes beyond its listed values: any text, and a whole number where one is listed."""
-    return {"type": sorted({"string", *kinds}), "examples": list(field.values or ())[:10], "maxLength": field.max_length}
+    whole = {"minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER} if "integer" in kinds else {}
+    texts = {"maxLength": field.max_length, "minLength": 0 if field.nullable else 1}
+    return {"type": sorted({"string", *kinds}), "examples": list(field.values or ())[:10], **texts, **whole}
 
 
 def row_schema(manifest: Manifest) -> Document:
@@ -120,6 +147,11 @@ def error_responses(errors: dict[str, str]) -> Document:
     return {status: _json(text, {"$ref": "#/components/schemas/Error"}) for status, text in errors.items()}
 
 
+def documented(errors: dict[str, str]) -> dict[int | str, dict[str, Any]]:
+    """The same, as FastAPI types it."""
+    return dict(error_responses(errors).items())
+
+
 def _path_parameter(name: str) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
@@ -132,11 +164,13 @@ def build_openapi(generic: Document, models: Iterable[tuple[Route, LoadedVersion
         models: The brand's models; empty without a key.
     """
     paths = {**_without_framework_errors(generic["paths"]), "/v1/{brand}/{model}/predict": {"post": _GENERIC_PREDICT}}
+    paths |= generic_infer_paths()
     for route, loaded in models:
         paths[f"/v1/{route.key}/predict"] = {"post": predict_operation(route, loaded)}
+        paths |= infer_paths(route, loaded)
     components = dict(generic.get("components", {}))
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "`brandhouse keys create BRAND`"}}
-    components["schemas"] = {"Error": ERROR_SCHEMA}
+    components["schemas"] = {"Error": ERROR_SCHEMA, "ProtocolError": PROTOCOL_ERROR_SCHEMA}
     return {**generic, "paths": paths, "components": components}
 
 

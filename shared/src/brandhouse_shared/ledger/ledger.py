@@ -45,7 +45,7 @@ from brandhouse_shared.ledger.rows import (
     read_stage_event,
     read_version,
 )
-from brandhouse_shared.ledger.status import STATUS_SQL, read_status_row
+from brandhouse_shared.ledger.status import STATUS_SQL, TRIALS_SQL, read_status_rows
 from brandhouse_shared.ledger.tables import deployments, fallbacks, key_events, run_results, runs, snapshots, stage_events, versions
 from brandhouse_shared.names import ModelKey, VersionKey
 
@@ -99,9 +99,11 @@ class Ledger:
         with self.database.writing() as connection:
             run_log.end(connection, run_id, outcome, detail)
 
-    def runs(self, key: ModelKey | None = None, limit: int = 1000) -> list[Run]:
-        """Runs of one model or of all, newest first."""
+    def runs(self, key: ModelKey | None = None, limit: int = 1000, *, template: str = "") -> list[Run]:
+        """Runs of one model or of all, newest first; of one template if its name is given, such as `train`."""
         query = run_log.select_runs().limit(limit)
+        if template:
+            query = query.where((runs.c.template == template) | runs.c.template.startswith(f"{template}/", autoescape=True))
         return [read_run(row) for row in self._rows(query if key is None else query.where(of_model(runs, key)))]
 
     def record_result(self, result: RunResult) -> None:
@@ -183,14 +185,27 @@ class Ledger:
         with self.database.writing() as connection:
             return version_log.roll_back(connection, key, actor, reason, to)
 
-    def retire(self, key: ModelKey, actor: str, reason: str) -> StageEvent:
-        """Take a model's version out of production; the model then has none.
+    def retire(self, key: ModelKey, actor: str, reason: str, number: int | None = None) -> StageEvent:
+        """Take a model's version out of production; the model then has none. With `number`, end that version's shadow or canary.
 
         Raises:
-            StageChangeError: If it has none already.
+            StageChangeError: If it has none already, or that version is retired.
+            UnknownVersionError: If there is no such version.
         """
         with self.database.writing() as connection:
-            return version_log.retire(connection, key, actor, reason)
+            return version_log.retire(connection, key, actor, reason, number)
+
+    def stop_canary(self, version: VersionKey, since: int, actor: str, reason: str) -> StageEvent | None:
+        """Send a canary back to the shadow because of what its trial showed. Of several callers at once one does it.
+
+        Args:
+            version: The canary.
+            since: `Version.trial_since` of the trial that showed it; None is returned if that trial has ended meanwhile.
+            actor: What decided it.
+            reason: What was seen.
+        """
+        with self.database.writing() as connection:
+            return version_log.stop_canary(connection, version, since, actor, reason)
 
     def stage_events(self, key: ModelKey | None = None, after_seq: int = 0, limit: int = 1000) -> list[StageEvent]:
         """Stage events of one model or of all in their one order, oldest first, starting behind `after_seq`."""
@@ -211,9 +226,14 @@ class Ledger:
         found = (read_version(row) for row in self._rows(version_log.select_production()))
         return {version.record.key: version for version in found}
 
+    def trial_versions(self) -> list[Version]:
+        """The versions of all models that are in shadow or canary, in the order in which they came there."""
+        return [read_version(row) for row in self._rows(version_log.select_trials())]
+
     def status_rows(self) -> list[StatusRow]:
         """One row per model: its production version, or else its newest; ordered by brand and model."""
-        return [read_status_row(row) for row in self._rows(text(STATUS_SQL))]
+        with self.database.reading() as connection:
+            return read_status_rows(connection.execute(text(STATUS_SQL)), connection.execute(text(TRIALS_SQL)))
 
     # Deployments, keys, fallbacks
 

@@ -15,8 +15,8 @@ from brandhouse_shared.ledger.stages import Cause, Stage
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey, VersionKey
 
-RunOutcome = Literal["registered", "unchanged", "gates_failed", "rehearsed", "failed", "cancelled", "crashed"]
-"""rehearsed: trained and judged on purpose without registering a version."""
+RunOutcome = Literal["registered", "unchanged", "gates_failed", "rehearsed", "scored", "failed", "cancelled", "crashed"]
+"""rehearsed: trained and judged on purpose without registering a version; scored: a file was scored (template `score/`)."""
 
 RunKind = Literal["full", "dry", "sample"]
 """full: may register a version; dry: judged on everything, registers nothing; sample: the same, learned from a part of the rows."""
@@ -231,11 +231,19 @@ class Version(Record):
     record: VersionRecord
     number: int
     stage: Stage
+    stage_seq: int
+    """`seq` of the event that brought it there."""
+    share: float | None
+    """Of the requests, if it is a canary; None for other stages, and for a canary of a release that knew no shares."""
 
     @property
     def key(self) -> VersionKey:
         """The version's key, `autoplein/price/v7`."""
         return self.record.key.version(self.number)
+
+    def trial_since(self, production: "Version") -> int:
+        """The `seq` of the event with which its trial beside a version in production began: the later entry of the two."""
+        return max(self.stage_seq, production.stage_seq)
 
 
 class StageChange(Record):
@@ -249,6 +257,8 @@ class StageChange(Record):
     """Whether a flow decided it, and not a person."""
     force: bool = False
     """Promote although the gates failed; recorded as `forced`."""
+    share: FiniteFloat | None = None
+    """Of the requests that a canary answers, above 0 and below 1. None: `stages.DEFAULT_SHARE` for a canary."""
 
 
 class StageEvent(Record):
@@ -267,6 +277,17 @@ class StageEvent(Record):
     forced: bool
     """Whether it went to production although its gates had failed."""
     at: UtcTime
+    share: float | None = None
+    """Of the requests that a canary answers from here on; None for other stages."""
+
+
+class OnTrial(Record):
+    """A version in shadow or canary, beside a model's version in production."""
+
+    version: int
+    stage: Stage
+    share: float | None
+    """Of the requests, for a canary."""
 
 
 class StatusRow(Record):
@@ -286,6 +307,8 @@ class StatusRow(Record):
     """When it entered production; None if it is not there."""
     actor: str
     """Who made the version's latest stage change."""
+    on_trial: tuple[OnTrial, ...] = ()
+    """Other versions in canary and shadow, in the order in which they came there."""
 
     @property
     def key(self) -> VersionKey:

@@ -89,7 +89,8 @@ def read_version(row: Row[Any]) -> Version:
     """A row of `versions` joined with its newest stage."""
     values = _with_key(_without_seq(row))
     number, stage = values.pop("number"), values.pop("to_stage")
-    return Version(record=VersionRecord.model_validate(values), number=number, stage=stage)
+    stage_seq, share = values.pop("stage_seq"), values.pop("share")
+    return Version(record=VersionRecord.model_validate(values), number=number, stage=stage, stage_seq=stage_seq, share=share)
 
 
 def read_stage_event(row: Row[Any]) -> StageEvent:

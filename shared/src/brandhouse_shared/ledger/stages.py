@@ -19,11 +19,15 @@ class Stage(StrEnum):
     SHADOW = "shadow"
     """Sees production's requests; its answers are only recorded."""
     CANARY = "canary"
-    """Answers a share of the requests."""
+    """Answers a share of the requests; at most one version of a model does."""
     PRODUCTION = "production"
     """Answers all requests but the canary's."""
     RETIRED = "retired"
     """Answers nobody any more; a promotion or rollback brings it back."""
+
+
+DEFAULT_SHARE = 0.1
+"""Of the requests, for a canary that was promoted without one: harm reaches few, and a day's requests still say something."""
 
 
 class Cause(StrEnum):
@@ -70,17 +74,59 @@ def check_reason(subject: object, actor: str, reason: str) -> None:
             raise StageChangeError(f"{subject}: a stage change needs {what}, so that it can be asked about later; none was given")
 
 
-def check_change(version: VersionKey, present: Stage, to: Stage) -> None:
+def check_change(version: VersionKey, present: Stage, to: Stage, *, share_differs: bool = False) -> None:
     """Refuse a stage change that does not start from an allowed stage.
+
+    Args:
+        version: Which is to change.
+        present: Its stage now.
+        to: Its stage afterwards; canary may follow canary with another share.
+        share_differs: Whether the share afterwards is another one.
 
     Raises:
         StageChangeError: If `to` cannot follow `present`.
     """
+    if to is present is Stage.CANARY and share_differs:
+        return
     if to is present:
         raise StageChangeError(f"{version} is already in stage {present}; nothing was changed")
     if to not in _ALLOWED[present]:
         allowed = ", ".join(_ALLOWED[present])
         raise StageChangeError(f"{version} is in stage {present} and cannot go to {to}; allowed from there: {allowed}")
+
+
+def share_of_change(version: VersionKey, to: Stage, share: float | None) -> float | None:
+    """Return the share that is recorded with a change: the given or the default one for a canary, None otherwise.
+
+    Raises:
+        StageChangeError: If it is given for another stage, or is not between 0 and 1.
+    """
+    if to is not Stage.CANARY:
+        if share is not None:
+            raise StageChangeError(f"{version}: a share is for canary, not for {to}; leave it out")
+        return None
+    if share is not None and not 0 < share < 1:
+        raise StageChangeError(
+            f"{version}: a canary's share is above 0 and below 1, such as 0.1, not {share:g}; for all requests promote it"
+        )
+    return DEFAULT_SHARE if share is None else share
+
+
+def check_only_canary(version: VersionKey, present: int | None) -> None:
+    """Refuse a second canary of a model.
+
+    Args:
+        version: Which is to be canary.
+        present: Number of the model's canary; None: it has none.
+
+    Raises:
+        StageChangeError: If another version is canary.
+    """
+    if present not in (None, version.number):
+        raise StageChangeError(
+            f"{version} cannot be canary beside v{present}, which is: a model has one at most; end that one with "
+            f"`brandhouse retire {version.model_key} --version v{present}`, or promote it"
+        )
 
 
 def check_gates(version: VersionKey, to: Stage, gates_passed: bool, force: bool, failed: Sequence[str]) -> None:

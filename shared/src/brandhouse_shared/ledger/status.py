@@ -5,12 +5,12 @@ library alone and leaves every other case, errors included, to the ledger.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from brandhouse_shared.ledger import open_ledger
-from brandhouse_shared.ledger.records import StatusRow
+from brandhouse_shared.ledger.records import OnTrial, StatusRow
 from brandhouse_shared.ledger.revisions import HEAD, VERSION_TABLE
 
 _SQLITE_PREFIX = "sqlite:///"
@@ -39,6 +39,14 @@ JOIN ledger_stage_events e ON e.seq = (
 ORDER BY v.brand, v.model
 """
 
+# Versions in shadow and canary, columns `brand, model` and then in the order of OnTrial's fields.
+TRIALS_SQL = """
+SELECT e.brand, e.model, e.number, e.to_stage, e.share FROM ledger_stage_events e
+WHERE e.to_stage IN ('shadow', 'canary') AND NOT EXISTS (
+  SELECT 1 FROM ledger_stage_events l WHERE l.brand = e.brand AND l.model = e.model AND l.number = e.number AND l.seq > e.seq)
+ORDER BY e.seq
+"""
+
 
 def read_status(url: str) -> list[StatusRow]:
     """Return one row per model, ordered by brand and model.
@@ -57,9 +65,17 @@ def read_status(url: str) -> list[StatusRow]:
     return open_ledger(url).status_rows()
 
 
-def read_status_row(values: Iterable[Any]) -> StatusRow:
-    """Make a row from the columns of `STATUS_SQL`; times may be text (SQLite) or aware datetimes."""
-    return StatusRow.model_validate(dict(zip(StatusRow.model_fields, values, strict=True)))
+def read_status_rows(rows: Iterable[Iterable[Any]], trials: Iterable[Iterable[Any]]) -> list[StatusRow]:
+    """Make rows from what `STATUS_SQL` and `TRIALS_SQL` found; times may be text (SQLite) or aware datetimes."""
+    on_trial: dict[tuple[str, str], list[OnTrial]] = {}
+    for brand, model, version, stage, share in trials:
+        on_trial.setdefault((brand, model), []).append(OnTrial(version=version, stage=stage, share=share))
+    return [_read_row(tuple(row), on_trial) for row in rows]
+
+
+def _read_row(values: tuple[Any, ...], on_trial: Mapping[tuple[str, str], Sequence[OnTrial]]) -> StatusRow:
+    others = tuple(one for one in on_trial.get(values[:2], ()) if one.version != values[2])
+    return StatusRow.model_validate(dict(zip(StatusRow.model_fields, (*values, others), strict=True)))
 
 
 def _sqlite_path(url: str) -> Path | None:
@@ -76,7 +92,7 @@ def _read_sqlite(path: Path) -> list[StatusRow] | None:
     try:
         if connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() != [(HEAD,)]:  # noqa: S608 - a constant
             return None
-        return [read_status_row(row) for row in connection.execute(STATUS_SQL)]
+        return read_status_rows(connection.execute(STATUS_SQL), connection.execute(TRIALS_SQL))
     except sqlite3.Error:
         return None
     finally:

@@ -186,6 +186,7 @@ stage_events = Table(
     _flag("automatic"),
     _flag("forced"),
     _time("at"),
+    _number("share", nullable=True),
     ForeignKeyConstraint(["brand", "model", "number"], ["ledger_versions.brand", "ledger_versions.model", "ledger_versions.number"]),
     Index("ledger_stage_events_by_version", "brand", "model", "number", "seq"),
     Index("ledger_stage_events_by_stage", "to_stage", "brand", "model", "seq"),

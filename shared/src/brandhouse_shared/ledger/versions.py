@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, se
 from brandhouse_shared.errors import IncompleteRecordError, StageChangeError, UnknownVersionError
 from brandhouse_shared.ledger.records import StageChange, StageEvent, Version, VersionRecord, missing_fields
 from brandhouse_shared.ledger.rows import append, columns_of, of_model, of_version, read_version
-from brandhouse_shared.ledger.stages import Cause, Stage, check_change, check_gates, check_reason, previous_production
+from brandhouse_shared.ledger.stages import (
+    Cause,
+    Stage,
+    check_change,
+    check_gates,
+    check_only_canary,
+    check_reason,
+    previous_production,
+    share_of_change,
+)
 from brandhouse_shared.ledger.tables import runs, stage_events, versions
 from brandhouse_shared.names import ModelKey, VersionKey
 
@@ -50,13 +59,20 @@ def find(connection: Connection, version: VersionKey) -> Version:
 @cache
 def select_versions() -> Select[Any]:
     """Query versions with their stage, that of the newest event."""
-    return select(versions, stage_events.c.to_stage).select_from(versions).join(stage_events, _newest_event())
+    stage = (stage_events.c.to_stage, stage_events.c.seq.label("stage_seq"), stage_events.c.share)
+    return select(versions, *stage).select_from(versions).join(stage_events, _newest_event())
 
 
 @cache
 def select_production() -> Select[Any]:
     """Query the versions in production: those whose newest event is an entry into it."""
     return select_versions().where(stage_events.c.to_stage == Stage.PRODUCTION)
+
+
+@cache
+def select_trials() -> Select[Any]:
+    """Query the versions on trial, in shadow or canary."""
+    return select_versions().where(stage_events.c.to_stage.in_([Stage.SHADOW, Stage.CANARY])).order_by(stage_events.c.seq)
 
 
 def find_production(connection: Connection, key: ModelKey) -> Version | None:
@@ -75,11 +91,15 @@ def change_stage(connection: Connection, change: StageChange, cause: Cause = Cau
     """
     check_reason(change.version, change.actor, change.reason)
     version = find(connection, change.version)
-    check_change(version.key, version.stage, change.to)
+    share = share_of_change(version.key, change.to, change.share)
+    check_change(version.key, version.stage, change.to, share_differs=share != version.share)
+    if change.to is Stage.CANARY:
+        check_only_canary(version.key, _canary_number(connection, change.version.model_key))
     if cause is not Cause.ROLLED_BACK:  # it has been in production before, and the present one is worse
         _check_gates(version, change)
     if change.to is Stage.PRODUCTION:
         _replace_production(connection, change)
+    change = change.model_copy(update={"share": share})
     return _append_event(connection, change, version.stage, cause, forced=change.force and not version.record.gates_passed)
 
 
@@ -100,12 +120,22 @@ def roll_back(connection: Connection, key: ModelKey, actor: str, reason: str, to
     return change_stage(connection, StageChange(version=version, to=Stage.PRODUCTION, actor=actor, reason=reason), Cause.ROLLED_BACK)
 
 
-def retire(connection: Connection, key: ModelKey, actor: str, reason: str) -> StageEvent:
-    """Take a model's version out of production.
+def stop_canary(connection: Connection, version: VersionKey, since: int, actor: str, reason: str) -> StageEvent | None:
+    """Send a canary back to the shadow; None if it is not on the trial any more that began with event `since`."""
+    canary, production = find(connection, version), find_production(connection, version.model_key)
+    if canary.stage is not Stage.CANARY or production is None or canary.trial_since(production) != since:
+        return None
+    return change_stage(connection, StageChange(version=version, to=Stage.SHADOW, actor=actor, reason=reason, automatic=True))
+
+
+def retire(connection: Connection, key: ModelKey, actor: str, reason: str, number: int | None = None) -> StageEvent:
+    """Take a model's version out of production, or version `number` out of whatever stage it is in.
 
     Raises:
         StageChangeError: If it has none.
     """
+    if number is not None:
+        return change_stage(connection, StageChange(version=key.version(number), to=Stage.RETIRED, actor=actor, reason=reason))
     present = find_production(connection, key)
     if present is None:
         raise StageChangeError(f"{key} has no version in production; nothing to retire")
@@ -120,7 +150,7 @@ def _check_gates(version: Version, change: StageChange) -> None:
 def _replace_production(connection: Connection, change: StageChange) -> None:
     present = find_production(connection, change.version.model_key)
     if present is not None:
-        retire = change.model_copy(update={"version": present.key, "to": Stage.RETIRED})
+        retire = change.model_copy(update={"version": present.key, "to": Stage.RETIRED, "share": None})
         _append_event(connection, retire, Stage.PRODUCTION, Cause.REPLACED)
 
 
@@ -133,10 +163,17 @@ def _append_event(connection: Connection, change: StageChange, present: Stage | 
         "automatic": change.automatic,
         "forced": forced,
         "at": datetime.now(UTC),
+        "share": change.share,
     }
     version = {"brand": change.version.brand, "model": change.version.model, "number": change.version.number}
     seq = append(connection, stage_events, {**version, "to_stage": change.to, **values})
     return StageEvent.model_validate({"seq": seq, "version": change.version, "to": change.to, **values})
+
+
+def _canary_number(connection: Connection, key: ModelKey) -> int | None:
+    query = select_trials().where(of_model(stage_events, key), stage_events.c.to_stage == Stage.CANARY)
+    numbers = [row.number for row in connection.execute(query)]
+    return numbers[-1] if numbers else None  # a release that knew no canaries' rules may have left several
 
 
 class _Entry(NamedTuple):
