@@ -82,6 +82,8 @@ def main() -> None:
             measured["loads"][estimator] = measure(servers, arguments.rounds, arguments.seconds)
         measured["workers"] = measure_workers(house, arguments.rounds, arguments.seconds)
         measured["log"] = measure_log(house, arguments.rounds, arguments.seconds)
+    measured["models"] = figures_of("bench_models.py", "--models", "1000", "--rounds", str(arguments.rounds))
+    measured["neighbour"] = figures_of("bench_neighbour.py", "--rounds", str(arguments.rounds))
     measured["machine"] = describe_machine()
     report = serving_report.build(measured)
     print(report)
@@ -91,8 +93,8 @@ def main() -> None:
 
 
 def measure(servers: Sequence[Server], rounds: int, seconds: float) -> dict[str, dict[str, Load]]:
-    """Load of each server by its name, for 1 and 32 rows a request over 16 connections, and 1 row over one connection."""
-    shapes = {"1 row": (1, 16), "32 rows": (32, 16), "1 connection": (1, 1)}
+    """Load of each server by its name, for 1 and 32 rows a request over 16 connections."""
+    shapes = {"1 row": (1, 16), "32 rows": (32, 16)}
     with contextlib.ExitStack() as stack:
         ports = {server.name: stack.enter_context(running(server)) for server in servers}
         return {
@@ -119,6 +121,14 @@ def measure_log(house: House, rounds: int, seconds: float) -> dict[str, Load]:
         {"Authorization": f"Bearer {house.key}"},
     )
     return _measure_ours({"log on": gateway(house, "linear"), "log off": unlogged}, rounds, seconds)
+
+
+def figures_of(program: str, *options: str) -> dict[str, float]:
+    """What a program beside this one measured."""
+    command = [sys.executable, str(Path(__file__).with_name(program)), "--json", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 def _measure_ours(servers: dict[str, Server], rounds: int, seconds: float) -> dict[str, Load]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 WARM_UP_SECONDS = 1.0
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_QUANTILE = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
+_QUANTILE = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$", re.MULTILINE)
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
 
 

@@ -119,6 +119,7 @@ def facts_of(workspace: Any, outcome: Any) -> dict[str, Any]:
     return told | {name: (folder / name).read_bytes() for name in ("model.onnx", "manifest.json", "sample.json")}
 
 
+@pytest.mark.slow
 def test_training_on_a_cluster_gives_the_same_version_though_a_worker_is_killed(
     make_workspace: Callable[[Path], Any], tmp_path: Path, cluster: Cluster
 ) -> None:

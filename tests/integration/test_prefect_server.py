@@ -55,6 +55,7 @@ def test_second_server_of_a_workspace_is_refused(prefect_server: PrefectServer, 
     assert is_healthy(prefect_server.port), "the first one is not disturbed"
 
 
+@pytest.mark.slow
 def test_start_after_everything_was_killed_finds_what_was_there(tmp_path: Path) -> None:
     """The starting process is killed; its server and database end with it, and the next start is clean."""
     home, port = tmp_path / "home", free_port()

@@ -235,6 +235,7 @@ def test_flow_that_cannot_be_loaded_fails_for_good(prefect_server: PrefectServer
     assert state.type is StateType.FAILED and "no_such_module" in (state.message or "")
 
 
+@pytest.mark.slow
 def test_run_outlives_a_server_that_is_killed_and_started_again(
     prefect_server: PrefectServer, worker: WorkerProcess, pool: str, tmp_path: Path
 ) -> None:
@@ -281,6 +282,7 @@ def test_run_of_a_killed_worker_ends_by_itself_and_is_not_repeated(
     assert len(runs) == 1 and len(pids(noted(tmp_path))) == 1
 
 
+@pytest.mark.slow
 def test_new_worker_puts_right_what_a_killed_machine_left(
     prefect_server: PrefectServer, prefect_settings: Settings, tmp_path: Path
 ) -> None:
