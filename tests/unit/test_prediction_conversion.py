@@ -13,7 +13,8 @@ import pytest
 
 from brandhouse_serving import conversion, prediction_ids, prediction_table
 from brandhouse_serving.conversion import adopt_earlier_records, convert_all, convert_brand, locked
-from brandhouse_serving.feedback import DuplicateLabelError, LabelStore, UnknownPredictionError
+from brandhouse_serving.failures import DuplicateLabelError, UnknownPredictionError
+from brandhouse_serving.feedback import LabelStore
 from brandhouse_serving.journal import find_segments, journal_folder
 from brandhouse_serving.keeper import Keeper
 from brandhouse_serving.labels import adopt_all_earlier, labels_file, read_labels

@@ -9,9 +9,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from serving_house import CASA, CASA_ROW, House
 
+from brandhouse_serving.failures import UnavailableError
 from brandhouse_serving.local import predict_here
 from brandhouse_serving.prediction_records import find_record
-from brandhouse_serving.replies import UnavailableError
 from brandhouse_shared.errors import ContractViolationError, UnknownModelError
 from brandhouse_shared.names import ModelKey
 

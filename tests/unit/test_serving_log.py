@@ -14,7 +14,8 @@ import pytest
 
 from brandhouse_serving import journal, prediction_ids, prediction_log
 from brandhouse_serving.durable_files import append_durably
-from brandhouse_serving.feedback import DuplicateLabelError, LabelStore, UnknownPredictionError
+from brandhouse_serving.failures import DuplicateLabelError, UnknownPredictionError
+from brandhouse_serving.feedback import LabelStore
 from brandhouse_serving.journal import Entry, JournalWriter, find_segments, is_closed, read_entries
 from brandhouse_serving.prediction_log import Answer, JournaledPredictionLog, LogRule, build_log_rule
 from brandhouse_serving.prediction_records import find_record

@@ -11,11 +11,11 @@ import pytest
 
 from brandhouse_serving import bodies
 from brandhouse_serving.bodies import ClientGoneError, check_headers, instances_of, parse_json, read_body, refuse_repeated_fields
+from brandhouse_serving.failures import UnavailableError
 from brandhouse_serving.feedback import check_label
 from brandhouse_serving.keys import KeyRing, Scope, permit
 from brandhouse_serving.limits import TokenBucket
 from brandhouse_serving.problems import RequestRefusedError, build_problem
-from brandhouse_serving.replies import UnavailableError
 from brandhouse_serving.schemas import field_schema, reply_schema, row_schema
 from brandhouse_shared.api_keys import create_key
 from brandhouse_shared.artifacts import Manifest, Runtime

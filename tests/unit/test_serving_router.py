@@ -11,10 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from routing_house import CASA, STIL, House, manifest_of
 
-from brandhouse_serving.failures import VersionFailedError
-from brandhouse_serving.replies import UnavailableError, predictions_of
+from brandhouse_serving.failures import UnavailableError, VersionFailedError
 from brandhouse_serving.residency import VERSION_BYTES, Residency
-from brandhouse_serving.runtimes import check_scores
+from brandhouse_serving.scores import check_scores, predictions_of
 from brandhouse_shared.errors import ContractViolationError
 from brandhouse_shared.ledger.stages import Cause
 from brandhouse_shared.metrics import Task

@@ -322,7 +322,8 @@ def _label_rule(settings: Settings, brand: Brand, key: ModelKey, beyond_range: b
 
 def _feed_back(settings: Settings, key: ModelKey, labels: list[Any], book: Any) -> tuple[int, int]:
     """Join labels to the predictions they are of; return how many were joined, and how many predictions had a label."""
-    from brandhouse_serving.feedback import DuplicateLabelError, LabelStore
+    from brandhouse_serving.failures import DuplicateLabelError
+    from brandhouse_serving.feedback import LabelStore
 
     picked = book.picked()
     store = LabelStore(settings.home, _Picked({row_id for row_id, row in picked.items() if row.origin == "log"}))

@@ -16,8 +16,7 @@ import orjson
 
 from brandhouse_serving import prediction_ids
 from brandhouse_serving.durable_files import append_durably
-from brandhouse_serving.failures import DuplicateLabelError as DuplicateLabelError
-from brandhouse_serving.failures import UnknownPredictionError as UnknownPredictionError
+from brandhouse_serving.failures import DuplicateLabelError, UnknownPredictionError
 from brandhouse_serving.labels import adopt_earlier, labels_file, locked, read_labels
 from brandhouse_serving.prediction_table import day_of
 from brandhouse_shared.artifacts import Manifest

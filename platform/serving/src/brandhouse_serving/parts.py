@@ -8,11 +8,12 @@ from typing import Any
 
 from brandhouse_serving import prediction_ids
 from brandhouse_serving.brand_directory import BrandDirectory
+from brandhouse_serving.failures import UnavailableError
 from brandhouse_serving.keys import KeyRing
 from brandhouse_serving.loading import VersionLoader
 from brandhouse_serving.metrics import Metrics, ModelSeries, VersionSeries
 from brandhouse_serving.prediction_log import Answer, JournaledPredictionLog, PredictionLog
-from brandhouse_serving.replies import Answerer, Reply, UnavailableError
+from brandhouse_serving.replies import Answerer, Reply
 from brandhouse_serving.residency import Residency
 from brandhouse_serving.router import Route, Router
 from brandhouse_serving.silo_pool import SiloPool

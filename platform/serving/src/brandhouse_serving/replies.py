@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from brandhouse_serving.failures import UnavailableError as UnavailableError
-from brandhouse_serving.failures import VersionFailedError
+from brandhouse_serving.failures import UnavailableError, VersionFailedError
 from brandhouse_serving.loading import LoadedVersion, VersionLoader
 from brandhouse_serving.router import Route
-from brandhouse_serving.scores import predictions_of as predictions_of
+from brandhouse_serving.scores import predictions_of
 from brandhouse_serving.slots import Slot
 from brandhouse_shared.errors import ContractViolationError
 from brandhouse_shared.ledger.ledger import Ledger

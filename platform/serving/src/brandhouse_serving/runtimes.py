@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 from brandhouse_serving.answer_threads import AnswerThreads
 from brandhouse_serving.failures import VersionFailedError
-from brandhouse_serving.scores import Scores as Scores
-from brandhouse_serving.scores import check_scores as check_scores
+from brandhouse_serving.scores import Scores, check_scores
 from brandhouse_serving.silo_pool import SiloPool
 from brandhouse_shared.answering import Predictor
 from brandhouse_shared.artifacts import Manifest
