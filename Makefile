@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
-MEMBERS := shared platform/flows platform/serving platform/authoring platform/console
+MEMBERS := shared platform/flows platform/serving platform/authoring platform/aftercare infra platform/console
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) $(wildcard brands/*/pyproject.toml)
 BIN := .venv/bin
 # What shares nothing runs on all cores; what has servers of its own or looks at the clock runs one by one.
@@ -53,7 +53,8 @@ lint: setup ## format check, lint, import contracts, types, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy -p brandhouse_shared -p brandhouse_flows -p brandhouse_serving -p brandhouse_authoring -p brandhouse_console
+	$(BIN)/mypy -p brandhouse_shared -p brandhouse_flows -p brandhouse_serving -p brandhouse_authoring -p brandhouse_aftercare \
+	  -p brandhouse_infra -p brandhouse_console
 	$(BIN)/python -m brandhouse_console.reference --check
 	$(BIN)/brandhouse notebook check
 	$(BIN)/brandhouse owners --check
@@ -73,7 +74,7 @@ format: setup ## format the code and write the generated files
 .PHONY: lock
 lock: $(UV) ## write requirements.lock after a dependency was added; keeps all other versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev \
-	  $(foreach name,shared flows serving authoring console,--no-emit-package brandhouse-$(name)) -o requirements.lock $(PROJECTS) >/dev/null
+	  $(foreach name,shared flows serving authoring aftercare infra console,--no-emit-package brandhouse-$(name)) -o requirements.lock $(PROJECTS) >/dev/null
 
 .PHONY: docs
 docs: setup ## build the docs site into .brandhouse/site; a broken link fails

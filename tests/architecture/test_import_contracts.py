@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MEMBERS = ("shared", "platform/flows", "platform/serving", "platform/console")
+MEMBERS = ("shared", "platform/flows", "platform/serving", "platform/authoring", "platform/aftercare", "infra", "platform/console")
 
 PLANTED = {
     "flows know serving": (
@@ -22,6 +22,8 @@ PLANTED = {
         "import brandhouse_flows.locks",
         "do not know each other",
     ),
+    "flows know aftercare": ("platform/flows/src/brandhouse_flows/locks.py", "import brandhouse_aftercare", "do not know each other"),
+    "infra knows the platform": ("infra/src/brandhouse_infra/__init__.py", "import brandhouse_flows.locks", "do not know each other"),
     "shared knows the platform": ("shared/src/brandhouse_shared/names.py", "import brandhouse_flows.locks", "all stand on shared"),
     "a lower layer of shared knows a higher one": (
         "shared/src/brandhouse_shared/names.py",

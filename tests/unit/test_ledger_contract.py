@@ -28,7 +28,17 @@ from brandhouse_shared.errors import (
 from brandhouse_shared.ledger import database as database_module
 from brandhouse_shared.ledger import open_ledger, revisions, schema, upgrade_ledger
 from brandhouse_shared.ledger.ledger import Ledger
-from brandhouse_shared.ledger.records import DeploymentRecord, RunRecord, RunResult, SnapshotRecord, StageChange, StageEvent, VersionRecord
+from brandhouse_shared.ledger.records import (
+    DeploymentRecord,
+    Entry,
+    EntryKind,
+    RunRecord,
+    RunResult,
+    SnapshotRecord,
+    StageChange,
+    StageEvent,
+    VersionRecord,
+)
 from brandhouse_shared.ledger.revisions import HEAD, VERSION_TABLE
 from brandhouse_shared.ledger.stages import DEFAULT_SHARE, Cause, Stage
 from brandhouse_shared.ledger.status import read_status
@@ -688,6 +698,7 @@ def fill_all_tables(ledger: Ledger) -> None:
     ledger.record_deployment(DeploymentRecord(name="d", spec_hash="s", action="created", at=NOON, actor="anna"))
     ledger.add_key(create_key("kaasplein", ("predict",), None, actor="anna")[1])
     ledger.record_fallback(PRICE, 1, "corrupt", NOON)
+    ledger.record_entry(make_entry())
 
 
 def execute(ledger: Ledger, statement: str) -> list[Any]:
@@ -895,3 +906,31 @@ def test_writer_that_waits_too_long_is_told_to_retry_and_readers_go_on(
             register(other)
         assert other.last_seq() == 0
     assert register(ledger).number == 1
+
+
+def make_entry(brand: str = "kaasplein", state: str = "green", **changes: Any) -> Entry:
+    values: dict[str, Any] = {"kind": EntryKind.CHECK, "brand": brand, "model": "price", "name": "drift", "state": state, "detail": "d"}
+    return Entry(**(values | {"actor": "monitor", "at": NOON} | changes))
+
+
+def test_entries_come_back_newest_first_by_what_is_asked(ledger: Ledger) -> None:
+    first = ledger.record_entry(make_entry(value=0.5, facts={"fields": ["km"]}))
+    ledger.record_entry(make_entry(brand="fietspunt"))
+    ledger.record_entry(make_entry(kind=EntryKind.ALERT, name="drift"))
+    third = ledger.record_entry(make_entry(state="red"))
+    assert ledger.entries(EntryKind.CHECK, "kaasplein") == [third, first]
+    assert ledger.entries(EntryKind.CHECK, "kaasplein", after_seq=first.seq, oldest_first=True) == [third]
+    assert ledger.entries(brand="fietspunt", name="skew") == []
+
+
+def test_newest_entries_hold_one_of_each_brand_model_and_name(ledger: Ledger) -> None:
+    for state in ("green", "red"):
+        ledger.record_entry(make_entry(state=state))
+        ledger.record_entry(make_entry(brand="fietspunt", state=state))
+    ledger.record_entry(make_entry(name="skew"))
+    assert [(found.brand, found.name, found.state) for found in ledger.newest_entries(EntryKind.CHECK)] == [
+        ("fietspunt", "drift", "red"),
+        ("kaasplein", "drift", "red"),
+        ("kaasplein", "skew", "green"),
+    ]
+    assert [found.brand for found in ledger.newest_entries(EntryKind.CHECK, "fietspunt")] == ["fietspunt"]

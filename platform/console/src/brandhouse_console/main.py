@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from brandhouse_console import authoring_commands, data_commands, experiment_commands, repository_commands, serving_commands
+from brandhouse_console import (
+    aftercare_commands,
+    authoring_commands,
+    data_commands,
+    experiment_commands,
+    infra_commands,
+    repository_commands,
+    serving_commands,
+)
 from brandhouse_console.arguments import (
     AsJson,
     BrandArgument,
@@ -40,6 +48,8 @@ data_commands.add_to(app)
 repository_commands.add_to(app)
 experiment_commands.add_to(app)
 serving_commands.add_to(app)
+aftercare_commands.add_to(app)
+infra_commands.add_to(app)
 
 
 class Scope(StrEnum):

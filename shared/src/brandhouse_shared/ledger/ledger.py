@@ -10,12 +10,15 @@ from typing import Any, Self
 
 from sqlalchemy import Select, Table, select, text
 
+from brandhouse_shared.ledger import entries as entry_log
 from brandhouse_shared.ledger import keys as key_log
 from brandhouse_shared.ledger import runs as run_log
 from brandhouse_shared.ledger import versions as version_log
 from brandhouse_shared.ledger.database import Database
 from brandhouse_shared.ledger.records import (
     DeploymentRecord,
+    Entry,
+    EntryKind,
     FallbackRecord,
     KeyEvent,
     KeyRecord,
@@ -36,6 +39,7 @@ from brandhouse_shared.ledger.rows import (
     last_seq,
     of_model,
     read_deployment,
+    read_entry,
     read_fallback,
     read_key,
     read_key_event,
@@ -284,6 +288,32 @@ class Ledger:
         """Fallbacks of one model or of all, newest first."""
         query = _newest_first(fallbacks).limit(limit)
         return [read_fallback(row) for row in self._rows(query if key is None else query.where(of_model(fallbacks, key)))]
+
+    # After deployment
+
+    def record_entry(self, entry: Entry) -> Entry:
+        """Append what happened after a deployment, and return it with its place."""
+        with self.database.writing() as connection:
+            return entry_log.add(connection, entry)
+
+    def entries(
+        self,
+        kind: EntryKind | None = None,
+        brand: str | None = None,
+        model: str | None = None,
+        name: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        oldest_first: bool = False,
+    ) -> list[Entry]:
+        """Entries by what is given, newest first unless asked otherwise; `model=""` are those of a brand as a whole."""
+        query = entry_log.select_entries(kind, brand, model, name, after_seq, limit, oldest_first=oldest_first)
+        return [read_entry(row) for row in self._rows(query)]
+
+    def newest_entries(self, kind: EntryKind, brand: str | None = None) -> list[Entry]:
+        """What holds now: the newest entry of each brand, model and name, ordered by these."""
+        return [read_entry(row) for row in self._rows(entry_log.select_newest(kind, brand))]
 
     def _append(self, table: Table, values: dict[str, Any]) -> None:
         with self.database.writing() as connection:

@@ -6,6 +6,7 @@ All times are aware and in UTC. Nested values are JSON; a number that is not fin
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
@@ -362,3 +363,53 @@ class FallbackRecord(Record):
     """The version that could not answer; None if there was none."""
     reason: str
     at: UtcTime
+
+
+class EntryKind(StrEnum):
+    """What an entry is about. Not the same axis as its state, which each kind has words of its own for."""
+
+    CHECK = "check"
+    """A monitor looked at a model: what it found, or that it could not say."""
+    DECISION = "decision"
+    """Whether a model is trained again, and why or why not."""
+    APPROVAL = "approval"
+    """A person agrees that a version may go to a stage."""
+    ALERT = "alert"
+    """Somebody was told, or was not, and why not."""
+    ERASURE = "erasure"
+    """A person's data were looked for or removed."""
+    MARK = "mark"
+    """A lasting remark on a version, such as that it learned from data erased since."""
+    DRILL = "drill"
+    """A rollback was practised."""
+    COST = "cost"
+    """What something used: CPU seconds, memory, storage, rows."""
+    INFRA = "infra"
+    """Infrastructure was planned, applied, had drifted, or was destroyed."""
+    FAREWELL = "farewell"
+    """A brand left."""
+
+
+class Entry(Record):
+    """One thing that happened after a deployment."""
+
+    kind: EntryKind
+    brand: str
+    model: str = ""
+    """Empty: about the brand as a whole."""
+    number: int | None = None
+    """The version's number; None: about no version."""
+    name: str
+    """What of its kind, such as the check's name. The newest entry of a kind, brand, model and name is what holds now."""
+    state: str
+    """How it turned out, in the kind's own words."""
+    value: float | None = None
+    """The number that decided, in the unit that `facts` says; None: there is none."""
+    detail: str
+    """One sentence for people. No row values, no secrets."""
+    facts: Document = {}
+    actor: str
+    run_id: str | None = None
+    at: UtcTime
+    seq: int = 0
+    """Place in the ledger; 0 before it is recorded."""

@@ -5,7 +5,7 @@ from typing import Literal
 VERSION_TABLE = "ledger_revision"
 """Alembic's table. Not its default name: Prefect keeps `alembic_version` in the same database if the two share one."""
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All revisions, oldest first: the files in `migrations/versions`."""
 
 HEAD = REVISIONS[-1]

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, func
 
 from brandhouse_shared.ledger.records import (
     DeploymentRecord,
+    Entry,
     FallbackRecord,
     KeyEvent,
     KeyRecord,
@@ -108,6 +109,11 @@ def read_key(row: Row[Any]) -> KeyRecord:
 def read_key_event(row: Row[Any]) -> KeyEvent:
     """A row of `key_events`, without the hash."""
     return KeyEvent.model_validate(dict(row._mapping))
+
+
+def read_entry(row: Row[Any]) -> Entry:
+    """A row of `entries`."""
+    return Entry.model_validate(dict(row._mapping))
 
 
 def _without_seq(row: Row[Any]) -> dict[str, Any]:

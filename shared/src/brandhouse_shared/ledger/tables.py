@@ -226,3 +226,18 @@ fallbacks = Table(
     _time("at"),
     Index("ledger_fallbacks_by_model", "brand", "model", "seq"),
 )
+
+entries = Table(
+    "ledger_entries",
+    METADATA,
+    _seq(),
+    *(_text(name) for name in ("kind", "brand", "model")),
+    _count("number", nullable=True),
+    *(_text(name) for name in ("name", "state")),
+    _number("value", nullable=True),
+    *(_text(name) for name in ("detail", "actor")),
+    _text("run_id", nullable=True),
+    _time("at"),
+    _json("facts"),
+    Index("ledger_entries_by_kind", "kind", "brand", "model", "name", "seq"),
+)
