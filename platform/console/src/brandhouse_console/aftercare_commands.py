@@ -1,4 +1,4 @@
-"""The commands of after deployment: monitor, replay, lineage, forget, readiness, cost, dashboards. Declarations only; the work is in modules of their own."""
+"""The commands for what happens after a deployment. Declarations only; the work is in modules of their own."""
 
 import typer
 
