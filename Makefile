@@ -43,8 +43,16 @@ test: setup ## all tests but the slow ones
 	$(PYTEST) -m "not slow and not alone" -n logical --dist worksteal
 	$(PYTEST) -m "not slow and alone" tests
 
+.tools/prometheus/usr/bin/prometheus:
+	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "Prometheus is taken from Debian's packages: put prometheus and promtool into .tools/prometheus/usr/bin by hand"; exit 1; }
+	@mkdir -p .tools/prometheus
+	@cd .tools/prometheus && apt-get -o APT::Sandbox::User=root -qq download prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb && chmod 755 .
+
+.PHONY: tools-prometheus
+tools-prometheus: .tools/prometheus/usr/bin/prometheus ## Prometheus and promtool for the tests of alert rules, unpacked into .tools, never started as a service
+
 .PHONY: test-all
-test-all: setup ## all tests
+test-all: setup tools-prometheus ## all tests
 	$(PYTEST) -m "not alone" -n logical --dist worksteal
 	$(PYTEST) -m alone tests
 
@@ -100,6 +108,23 @@ bench-serving: setup ## measure the gateway beside its peers (needs wrk); writes
 bench-first-day: setup ## measure a brand team's first day beside its peer; writes docs/benchmarks/first-day.md
 	$(BIN)/python benchmarks/bench_first_day.py
 
+.PHONY: bench-monitor
+bench-monitor: setup ## measure monitors over a million logged rows and over twelve brands, and replay of one among ten million; writes docs/benchmarks/monitor.md
+	$(BIN)/python benchmarks/bench_monitor.py --write
+	$(BIN)/python benchmarks/bench_replay.py --write
+
+.PHONY: false-alarms
+false-alarms: setup ## simulate how often monitors cry wolf and what they find; writes the tables into docs/monitoring.md
+	$(BIN)/python benchmarks/false_alarms.py --months 60 --write
+
+.PHONY: check-stacks
+check-stacks: setup ## what Terraform, offline, and checkov say of the AWS stacks, and that each check can fail
+	$(PYTEST) tests/integration/test_infra_offline.py tests/integration/test_infra_checkov.py
+
+.PHONY: bench-infra
+bench-infra: setup ## measure writing and checking stacks beside cdktf; writes docs/benchmarks/infra.md
+	$(BIN)/python benchmarks/bench_infra.py
+
 .PHONY: try-public-tables
 try-public-tables: setup ## try `new` on public tables through to an HTTP answer; writes docs/benchmarks/public-tables.md
 	$(BIN)/python benchmarks/try_public_tables.py
@@ -107,6 +132,10 @@ try-public-tables: setup ## try `new` on public tables through to an HTTP answer
 .PHONY: bench-ready
 bench-ready: setup ## measure the ready estimators on public tables beside plain baselines; writes the figures into docs/ready
 	$(BIN)/python benchmarks/bench_ready.py --write
+
+.PHONY: estimate-error
+estimate-error: setup ## measure how far estimated scores are from true ones on the sample brands; writes the figures into docs/monitoring.md
+	$(BIN)/python benchmarks/estimate_error.py --write
 
 .PHONY: compile-table
 compile-table: setup ## try which pipelines compile and how near they are to scikit-learn; writes docs/reference/compiled.md

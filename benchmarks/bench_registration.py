@@ -1,7 +1,7 @@
 """Registering the deployments of 1,000 brands: ours beside Prefect's own client, on the same server.
 
 Prefect's client: pools and queues are made, then `create_deployment` is called for one deployment after the other. Ours:
-`register`, then once more with nothing to do.
+`register`, then the automations that start retrainings, then once more with nothing to do.
 
     .venv/bin/python benchmarks/bench_registration.py --brands 1000
 """
@@ -30,10 +30,12 @@ async def measure(settings: Settings) -> dict[str, float]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
     from prefect.client.schemas.schedules import CronSchedule
 
-    from brandhouse_flows.deployments import desired_deployments, register
+    from brandhouse_flows.automations import desired_automations
+    from brandhouse_flows.deployment_specs import desired_deployments
+    from brandhouse_flows.deployments import register
 
     brands, _ = discover_brands(settings.brands_dir)
-    specs = desired_deployments(brands, settings)
+    specs, automations = desired_deployments(brands, settings), desired_automations(brands)
     peers = [replace(spec, name=f"{spec.name}-peer", tags=("peer",), pool="peer") for spec in specs]
     seconds: dict[str, float] = {}
     async with get_client() as client:
@@ -61,15 +63,19 @@ async def measure(settings: Settings) -> dict[str, float]:
             difference = await register(client, specs)
             assert len(difference.created) == len(specs)
 
+        async def with_automations() -> None:
+            difference = await register(client, specs, automations)
+            assert len(difference.created) == len(automations)
+
         async def again() -> None:
-            difference = await register(client, specs)
+            difference = await register(client, specs, automations)
             assert difference.is_empty
 
-        for name, work in ((PEER, by_prefect), ("ours", by_us), ("ours, nothing to do", again)):
+        for name, work in ((PEER, by_prefect), ("ours", by_us), ("our automations", with_automations), ("ours, nothing to do", again)):
             started = time.monotonic()
             await work()
             seconds[name] = time.monotonic() - started
-    return seconds | {"deployments": float(len(specs))}
+    return seconds | {"deployments": float(len(specs)), "automations": float(len(automations))}
 
 
 def main() -> None:
@@ -84,7 +90,7 @@ def main() -> None:
         os.environ.update(server.environment)
         with server:
             seconds = asyncio.run(measure(settings))
-    print(f"{seconds.pop('deployments'):.0f} deployments of {options.brands} brands, half of them with a schedule")
+    print(f"{seconds.pop('deployments'):.0f} deployments and {seconds.pop('automations'):.0f} automations of {options.brands} brands")
     for name, value in seconds.items():
         print(f"{name:22s} {value:7.1f} s")
     print(f"{'ratio':22s} {seconds['ours'] / seconds[PEER]:7.2f}   at most 1.2")

@@ -107,7 +107,8 @@ def measure(servers: Sequence[Server], rounds: int, seconds: float) -> dict[str,
 
 def measure_workers(house: House, rounds: int, seconds: float) -> dict[str, Load]:
     """One and two worker processes, linear pipeline."""
-    return _measure_ours({f"{count} workers": gateway(house, "linear", ["--workers", str(count)]) for count in (1, 2)}, rounds, seconds)
+    named = {"1 worker": "1", "2 workers": "2"}
+    return _measure_ours({name: gateway(house, "linear", ["--workers", count]) for name, count in named.items()}, rounds, seconds)
 
 
 def measure_log(house: House, rounds: int, seconds: float) -> dict[str, Load]:

@@ -21,7 +21,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from pydantic import SecretStr
 
 from brandhouse_flows.connection import open_client
-from brandhouse_flows.deployments import OURS, DeploymentSpec, Registration, run_deployments
+from brandhouse_flows.deployment_specs import OURS, DeploymentSpec
+from brandhouse_flows.deployments import Registration, run_deployments
 from brandhouse_flows.processes import plain_environment
 from brandhouse_flows.server import PrefectServer, server_environment
 from brandhouse_flows.worker_process import WorkerProcess

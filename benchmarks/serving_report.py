@@ -39,7 +39,7 @@ def _promises(measured: Mapping[str, Any]) -> list[str]:
     rows = [row for estimator, loads in measured["loads"].items() for row in _promises_of(estimator, loads)]
     log, workers = measured["log"], measured["workers"]
     rows.append(("prediction log on / off", _ratio(log["log on"], log["log off"]), 0.9, False))
-    rows.append(("two worker processes / one", _ratio(workers["2 workers"], workers["1 workers"]), 1.6, False))
+    rows.append(("two worker processes / one", _ratio(workers["2 workers"], workers["1 worker"]), 1.6, False))
     models, neighbour = measured["models"], measured["neighbour"]
     rows.append(("1,000 models / one model, requests/s", models["all models to one model"], 0.8, False))
     rows.append(("MiB a model beyond its file", models["MiB a model beyond its file"], 1, True))

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Before anything loads them: on tables this small, threads that wait for each other take most of the time.
+os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -73,7 +73,7 @@ def test_status_tells_the_same_as_the_summary(first: dict[str, Any], home: Path)
     assert {row["stage"] for row in listed} == {"production"}
 
 
-def test_a_high_risk_brand_was_promoted_by_a_person_and_leaves_no_inputs_on_disk(first: dict[str, Any], home: Path) -> None:
+def test_a_high_risk_brand_was_promoted_by_people_and_leaves_no_inputs_on_disk(first: dict[str, Any], home: Path) -> None:
     brands, _ = discover_brands(ROOT / "brands")
     sensitive = [brand for brand in brands if brand.config.risk is Risk.HIGH and not brand.config.capabilities.may_store_predictions]
     assert sensitive
@@ -87,6 +87,7 @@ def test_a_high_risk_brand_was_promoted_by_a_person_and_leaves_no_inputs_on_disk
         assert not [name for name in fields if f'"{name}"'.encode() in written]
 
 
+@pytest.mark.slow  # that unchanged models are not trained again is tried without servers, too
 def test_a_second_demo_finds_nothing_to_retrain(first: dict[str, Any], home: Path) -> None:
     second = run_demo(home)
     assert {model["outcome"] for model in second["models"]} == {"unchanged"}

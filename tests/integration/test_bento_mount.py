@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     house.register_casa(2.0)
     house.register_constant(STIL)
     return house
-
-
-@pytest.fixture(scope="module")
-def gateway(house: House, casa_key: str, stil_key: str) -> Iterator[Gateway]:
-    with Gateway(house) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def casa_key(house: House) -> str:
-    return house.add_key("casa")
-
-
-@pytest.fixture(scope="module")
-def stil_key(house: House) -> str:
-    return house.add_key("stil")
 
 
 def ask(gateway: Gateway, key: str | None, model: ModelKey, row: Any = CASA_ROW, **headers: str) -> tuple[int, dict[str, str], Any]:

@@ -4,7 +4,6 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,26 +44,6 @@ garden = { type = "boolean", nullable = true }
 rate_per_second = 2
 """
 SLOW = ModelKey("casa", "slow")
-
-
-@pytest.fixture(scope="module")
-def gateway(house: House) -> Iterator[Gateway]:
-    with Gateway(house) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def casa_key(house: House, gateway: Gateway) -> str:
-    key = house.add_key("casa")
-    wait_until(lambda: gateway.call("GET", "/v1/casa/models", key)[0] == 200)
-    return key
-
-
-@pytest.fixture(scope="module")
-def stil_key(house: House, gateway: Gateway) -> str:
-    key = house.add_key("stil")
-    wait_until(lambda: gateway.call("GET", "/v1/stil/models", key)[0] == 200)
-    return key
 
 
 def test_the_gateway_says_in_one_line_what_it_serves_and_where(gateway: Gateway) -> None:
@@ -225,6 +204,9 @@ def test_the_description_is_generic_without_a_key_and_typed_with_one(gateway: Ga
     row = schema["properties"]["instances"]["items"]
     assert row["required"] == ["Area m2"] and row["properties"]["Area m2"]["maximum"] == 1000
     assert "stil" not in json.dumps(typed) and "casa" not in json.dumps(gateway.call("GET", "/openapi.json", stil_key)[2])
+    for path in ("/v1/casa/price/predict", "/v1/{brand}/{model}/predict", "/v2/models/casa.price/infer", "/v2/models/{name}/infer"):
+        header = typed["paths"][path]["post"]["parameters"][-1]
+        assert (header["name"], header["in"], header["required"]) == ("X-Request-Key", "header", False), path
     status, headers, page = gateway.call("GET", "/docs")
     assert status == 200 and headers["content-type"].startswith("text/html") and b"Brandhouse API" in page and b"//cdn" not in page
 

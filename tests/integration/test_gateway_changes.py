@@ -1,6 +1,7 @@
 """What the gateway does when something changes or breaks: promotions, rollbacks, altered files, killed processes."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -57,6 +58,7 @@ class Load:
                 status, _, body = self._gateway.predict(self._key, CASA, CASA_ROW)
             except (OSError, http.client.HTTPException) as error:  # a killed gateway may end in the middle of an answer
                 status, body = 0, repr(error)
+                time.sleep(0.02)  # what is stopping needs the processor more than another refused connection
             self.answers.append((status, body, time.monotonic()))
 
     def __enter__(self) -> "Load":
@@ -150,8 +152,15 @@ def silos_of(gateway: Gateway) -> list[psutil.Process]:
     return [child for child in psutil.Process(gateway.process.pid).children() if "brandhouse_serving.silo" in child.cmdline()]
 
 
-@pytest.fixture
-def stil(house: House) -> Iterator[tuple[House, Gateway, str]]:
+@pytest.fixture(scope="module")
+def stil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Gateway, str]]:
+    with house_of_both(tmp_path_factory.mktemp("stil")) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def house_of_both(folder: Path) -> Iterator[tuple[House, Gateway, str]]:
+    house = House(folder)
     house.register_casa(2.0)
     house.register_stil()
     key = house.add_key("stil")
@@ -200,11 +209,11 @@ def test_brand_code_that_eats_memory_or_time_is_stopped_by_its_limits(house: Hou
         assert not silo.is_running() or silo.memory_info().rss < 2200 << 20
 
 
-def test_silos_end_with_a_gateway_that_is_killed_hard(stil: tuple[House, Gateway, str]) -> None:
-    _, gateway, _ = stil
-    (silo,) = silos_of(gateway)
-    gateway.stop(signal.SIGKILL)
-    wait_until(lambda: not silo.is_running() or silo.status() == psutil.STATUS_ZOMBIE, 3)
+def test_silos_end_with_a_gateway_that_is_killed_hard(tmp_path: Path) -> None:
+    with house_of_both(tmp_path) as (_, gateway, _):
+        (silo,) = silos_of(gateway)
+        gateway.stop(signal.SIGKILL)
+        wait_until(lambda: not silo.is_running() or silo.status() == psutil.STATUS_ZOMBIE, 3)
 
 
 def test_sigterm_half_answers_nothing_and_loses_no_logged_prediction(house: House) -> None:
@@ -212,9 +221,8 @@ def test_sigterm_half_answers_nothing_and_loses_no_logged_prediction(house: Hous
     key = house.add_key("casa")
     with Gateway(house) as gateway, Load(gateway, key) as load:
         wait_until(lambda: len(load.answers) > 100)
-        started = time.monotonic()
         errors = gateway.stop()
-        assert time.monotonic() - started < 5 and gateway.process.returncode == 0, errors
+        assert gateway.process.returncode == 0, f"it did not end by itself, but by its own alarm: {errors}"
     ids = {body["prediction_ids"][0] for status, body, _ in load.answers if status == 200}
     assert {status for status, _, _ in load.answers} <= {200, 0}, "answered whole, or never accepted"
     assert len(ids) > 100 and ids <= logged_ids(house)

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from serving_house import CASA_ROW, House
 
-from brandhouse_serving.lane import PredictLane
+from brandhouse_serving.answer_threads import LARGE_BYTES
+from brandhouse_serving.dialects import V1, Call
+from brandhouse_serving.lane import DIALECTS, PredictLane
 from brandhouse_serving.parts import build_parts
 
 V1_BODY = orjson.dumps({"instances": [CASA_ROW]})
@@ -190,3 +193,47 @@ def test_a_key_opens_its_brand_in_both_protocols_and_no_other(client: Client) ->
     for path, body in CALLS.items():
         assert client.ask(path, client.headers("stil"), body)[0] == 403
         assert client.ask(path, client.headers()[1:], body)[0] == 401
+
+
+class _Slow(V1):
+    """Reads bodies above a size only when it is told to, and notes in which threads bodies are read and answers written."""
+
+    def __init__(self) -> None:
+        self.may_read = threading.Event()
+        self.threads: list[tuple[int, str]] = []
+
+    def rows_of(self, call: Call, route: Any) -> Sequence[Any]:
+        self.threads.append((len(call.body), threading.current_thread().name))
+        assert len(call.body) <= LARGE_BYTES or self.may_read.wait(10), "the small request was not answered meanwhile"
+        return super().rows_of(call, route)
+
+    def answer_of(self, reply: Any, ids: Sequence[str], call: Call) -> bytes:
+        self.threads.append((len(call.body), threading.current_thread().name))
+        return super().answer_of(reply, ids, call)
+
+
+def test_a_small_request_is_answered_while_a_large_one_is_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialect, path = _Slow(), b"/v1/casa/price/predict"
+    monkeypatch.setitem(DIALECTS, b"/v1/", dialect)
+    large = orjson.dumps({"instances": [{"Area m2": size, "garden": True} for size in range(90)]}) + b" " * LARGE_BYTES
+
+    async def both() -> tuple[Any, Any]:
+        waiting = asyncio.create_task(client._ask(path, client.headers(), large, "POST"))
+        await asyncio.sleep(0)
+        small = await client._ask(path, client.headers(), V1_BODY, "POST")
+        dialect.may_read.set()
+        return small, await waiting
+
+    small, (status, answer) = asyncio.run(both())
+    assert small[0] == status == 200
+    assert answer["predictions"] == [2.0 * size + 10 for size in range(90)]
+    assert {name.split("_")[0] for size, name in dialect.threads if size > LARGE_BYTES} == {"read"}
+    assert {name for size, name in dialect.threads if size <= LARGE_BYTES} == {"MainThread"}
+
+
+def test_a_large_body_is_refused_as_a_small_one(client: Client) -> None:
+    body = b'{"instances": [{"Area m2": 5, "Area m2": 6}]}'
+    assert client.ask(b"/v1/casa/price/predict", body=body + b" " * LARGE_BYTES) == client.ask(b"/v1/casa/price/predict", body=body)
+    many = orjson.dumps({"instances": [{"Area m2": 5}] * 80 + [{"Area m2": "x"}]})
+    status, answer = client.ask(b"/v1/casa/price/predict", body=many)
+    assert status == 422 and "instances[80].Area m2: a text given" in orjson.dumps(answer).decode()

@@ -48,12 +48,21 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def ledger_url(server_url: str) -> Iterator[str]:
-    """A database of its own for each test."""
-    name = f"ledger{next(_numbers)}"
+@pytest.fixture(scope="module")
+def ready(server_url: str) -> str:
+    """Name of a database whose tables are made, to be copied."""
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute("CREATE DATABASE ready")
+    with open_ledger(server_url.replace("/postgres?", "/ready?")):
+        return "ready"
+
+
+@pytest.fixture
+def ledger_url(server_url: str, ready: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database of its own for each test; empty if the test opens the ledger itself."""
+    name, template = f"ledger{next(_numbers)}", ready if "ledger" in request.fixturenames else "template1"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server_url.replace("/postgres?", f"/{name}?")
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http as tritonclient
+from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 from serving_house import CASA, CASA_ROW, STIL, STIL_ROW, Gateway, House, wait_until
@@ -15,42 +17,8 @@ from serving_house import CASA, CASA_ROW, STIL, STIL_ROW, Gateway, House, wait_u
 from brandhouse_shared.ledger.records import StageChange
 from brandhouse_shared.ledger.stages import Stage
 
-tritonclient = pytest.importorskip(
-    "tritonclient.http", reason="the environment was built without its test dependencies", exc_type=ImportError
-)
-from tritonclient.utils import InferenceServerException  # noqa: E402
-
 pytestmark = pytest.mark.alone
 CASA_TENSOR = {"name": "Area m2", "shape": [2], "datatype": "FP64", "data": [80, 10.5]}
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = House(tmp_path_factory.mktemp("house"))
-    house.register_casa(2.0)
-    house.register_stil()
-    return house
-
-
-@pytest.fixture(scope="module")
-def gateway(house: House) -> Iterator[Gateway]:
-    with Gateway(house) as gateway:
-        wait_until(lambda: gateway.call("GET", "/v2/health/ready")[0] == 200, 60)
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def casa_key(house: House, gateway: Gateway) -> str:
-    key = house.add_key("casa")
-    wait_until(lambda: gateway.call("GET", "/v1/casa/models", key)[0] == 200)
-    return key
-
-
-@pytest.fixture(scope="module")
-def stil_key(house: House, gateway: Gateway) -> str:
-    key = house.add_key("stil")
-    wait_until(lambda: gateway.call("GET", "/v1/stil/models", key)[0] == 200)
-    return key
 
 
 @pytest.fixture
@@ -232,6 +200,24 @@ def test_a_canary_answers_by_its_number_and_a_retired_version_does_not(triton: A
     wait_until(lambda: not triton.is_model_ready("casa.price", "v2", headers=key), 30)
     with pytest.raises(InferenceServerException, match="versions that answer: v1"):
         triton.infer("casa.price", [as_input("Area m2", [80.0], "FP64")], "v2", headers=key)
+
+
+def test_one_request_key_sees_one_version_of_a_canary_in_both_protocols(gateway: Gateway, house: House, casa_key: str) -> None:
+    canary = house.register_casa(3.0, promote=False)
+    for stage, share in ((Stage.SHADOW, None), (Stage.CANARY, 0.5)):
+        house.ledger.change_stage(StageChange(version=canary, to=stage, actor="tester", reason="test", share=share))
+
+    def versions(key: str) -> set[str]:
+        bodies = [{"instances": [{"Area m2": area}]} for area in range(5)]
+        rows = [gateway.call("POST", f"/v1/{CASA}/predict", casa_key, body, X_Request_Key=key)[2]["model"] for body in bodies]
+        tensors = gateway.call("POST", "/v2/models/casa.price/infer", casa_key, {"inputs": [CASA_TENSOR]}, X_Request_Key=key)[2]
+        return {*(model.rpartition("/")[2] for model in rows), tensors["model_version"]}
+
+    wait_until(lambda: gateway.call("GET", f"/v2/models/casa.price/versions/v{canary.number}/ready", casa_key)[0] == 200, 30)
+    seen = [versions(f"reader {number}") for number in range(12)]
+    assert all(len(found) == 1 for found in seen), seen
+    assert set().union(*seen) == {"v1", f"v{canary.number}"}, "and others see the other one"
+    house.ledger.change_stage(StageChange(version=canary, to=Stage.RETIRED, actor="tester", reason="test"))
 
 
 def test_the_description_types_infer_for_the_callers_models_only(gateway: Gateway, casa_key: str) -> None:

@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-from serving_house import CASA, CASA_ROW, STIL, Gateway, House, wait_until
+from serving_house import CASA, CASA_ROW, STIL, Gateway
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -57,25 +56,8 @@ def mlserver() -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = House(tmp_path_factory.mktemp("house"))
-    house.register_casa(2.0)
-    house.register_stil()
-    return house
-
-
-@pytest.fixture(scope="module")
-def gateway(house: House) -> Iterator[Gateway]:
-    with Gateway(house) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def keys(house: House, gateway: Gateway) -> dict[str, str]:
-    keys = {brand: house.add_key(brand) for brand in ("casa", "stil")}
-    for brand, key in keys.items():
-        wait_until(lambda brand=brand, key=key: gateway.call("GET", f"/v1/{brand}/models", key)[0] == 200)
-    return keys
+def keys(casa_key: str, stil_key: str) -> dict[str, str]:
+    return {"casa": casa_key, "stil": stil_key}
 
 
 def run(command: list[str | Path]) -> str:

@@ -12,9 +12,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
 from prefect.exceptions import PrefectHTTPStatusError
 
+import brandhouse_flows.automations as automations
 import brandhouse_flows.deployments as deployments
 from brandhouse_flows.connection import open_client
-from brandhouse_flows.deployments import DeploymentSpec, register, run_deployments
+from brandhouse_flows.deployment_specs import DeploymentSpec
+from brandhouse_flows.deployments import register, run_deployments
 from brandhouse_flows.server import PrefectServer
 from brandhouse_shared.errors import BrandhouseError
 
@@ -28,6 +30,7 @@ def own_tag(monkeypatch: pytest.MonkeyPatch) -> str:
     """A tag for this test alone, so that removing what is gone does not remove what other tests registered."""
     tag = f"tests-{uuid4().hex[:8]}"
     monkeypatch.setattr(deployments, "OURS", tag)
+    monkeypatch.setattr(automations, "OURS", tag)
     return tag
 
 

@@ -17,7 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
 from brandhouse_flows.connection import open_client
-from brandhouse_flows.deployments import OURS, DeploymentSpec, run_deployments
+from brandhouse_flows.deployment_specs import OURS, DeploymentSpec
+from brandhouse_flows.deployments import run_deployments
 from brandhouse_flows.processes import ProcessIdentity
 from brandhouse_flows.reaper import Reaper, ReaperPolicy
 from brandhouse_flows.run_records import RunRecord, RunRecords

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from brandhouse_flows.learning import Outcome
-from brandhouse_shared.errors import ArtifactCorruptError, LedgerVersionError, StageChangeError
+from brandhouse_shared.errors import ApprovalError, ArtifactCorruptError, LedgerVersionError, StageChangeError
 from brandhouse_shared.ledger.records import StageChange, VersionRecord
 from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import ModelKey
@@ -134,9 +134,15 @@ def test_high_risk_waits_for_a_person(workspace: Any) -> None:
     workspace.edit(TOML, 'risk = "low"', 'risk = "high"')
     outcome = workspace.train()
     assert (outcome.kind, outcome.stage, workspace.ledger.production(CASA)) == ("registered", Stage.CANDIDATE, None)
-    assert "waits for a person: brandhouse promote casa/price" in outcome.detail
+    assert "waits for two people: brandhouse promote casa/price --version v1 --approve --reason" in outcome.detail
     assert workspace.train().stage is Stage.CANDIDATE, "a second training does not promote it either"
-    workspace.ledger.change_stage(StageChange(version=outcome.version, to=Stage.PRODUCTION, actor="ann", reason="card read"))
+    workspace.edit(TOML, 'risk = "high"', 'risk = "low"')
+    assert workspace.train().stage is Stage.CANDIDATE, "nor does it after one person has changed the declaration"
+    wish = StageChange(version=outcome.version, to=Stage.PRODUCTION, actor="ann", reason="card read")
+    with pytest.raises(ApprovalError, match="2 different people"):
+        workspace.ledger.change_stage(wish)
+    workspace.ledger.approve(wish)
+    workspace.ledger.approve(wish.model_copy(update={"actor": "ben"}))
     assert workspace.ledger.production(CASA).key == outcome.version
 
 

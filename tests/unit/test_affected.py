@@ -82,7 +82,7 @@ OWN_FILES = {
     "a parameter": (TOML, "\n[models.price.candidates.default]\nparams.n_estimators = 5\n", "test train"),
     "an input": (TOML, '\nbalcony = { type = "boolean" }\n', "test train"),
     "what the brand can say yes to": (TOML, "\n[capabilities]\ngets_labels = false\n", "test deploy"),
-    "alerts": (TOML, '\n[alerts]\nroute = "mail"\n', "test"),
+    "alerts": (TOML, "\n[alerts]\nweekly_budget = 3\n", "test deploy"),
     "a broken declaration": (TOML, "\nbroken = \n", "test"),
     "a dependency": (f"{CASA}/pyproject.toml", "", "test train"),
 }

@@ -5,31 +5,12 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+from plain_brands import TOML, write_toml
+
 from brandhouse_shared.brands import code_digest, discover_brands, find_brand, load_brand_module, read_brand
 from brandhouse_shared.errors import BrandConfigError, EntrypointError, UnknownBrandError, UnknownModelError
 
-TOML = """
-name = "{name}"
-title = "Casa"
-story = "Homes for sale; predicts the asking price."
-owner = "casa-data@house.example"
-risk = "low"
-budget_eur_month = 20
-
-[datasets.homes]
-file = "data/homes.csv"
-source = {{ kind = "file", path = "homes.csv" }}
-
-[models.price]
-entrypoint = "brand_{name}.price"
-dataset = "homes"
-task = "regression"
-target = "price"
-metric = "rmse"
-
-[models.price.inputs]
-area = {{ type = "number", min = 0 }}
-"""
 CODE = "def build_features(rows):\n    return rows\n\n\ndef build_estimator(**params):\n    return None\n"
 
 
@@ -37,7 +18,7 @@ def make_brand(brands: Path, name: str, toml: str = TOML, code: str = CODE) -> P
     folder = brands / name
     package = folder / "src" / f"brand_{name}"
     package.mkdir(parents=True)
-    (folder / "brand.toml").write_text(toml.format(name=name))
+    write_toml(brands, name, toml)
     (package / "__init__.py").write_text("")
     (package / "price.py").write_text(code)
     return folder

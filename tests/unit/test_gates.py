@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brandhouse_flows.gates import GateResult, ProductionComparison, gates_passed, judge
+from brandhouse_flows.gates import AgainstProduction, GateResult, ProductionComparison, gates_passed, judge
 from brandhouse_flows.leakage import Leak
 from brandhouse_flows.scores import Difference, ScoreReport
 from brandhouse_flows.slices import SliceScore
@@ -129,6 +129,31 @@ def test_a_version_may_be_worse_than_production_by_the_tolerance_only(low: float
 def test_tolerance_is_a_share_of_the_size_of_a_negative_score() -> None:
     result = outcome("production", declare(), report_of(dummy=gain(1), production=gain(-0.1, score=-12)), PRODUCTION)
     assert result.limit == pytest.approx(-0.24)
+
+
+@pytest.mark.parametrize(
+    ("against", "low", "threshold", "production_score", "passed"),
+    [
+        (AgainstProduction.NOT_WORSE, -0.1, None, 12.0, True),
+        (AgainstProduction.BETTER, -0.1, None, 12.0, False),
+        (AgainstProduction.BETTER, 0.0, None, 12.0, False),
+        (AgainstProduction.BETTER, 0.1, None, 12.0, True),
+        (AgainstProduction.BETTER, -0.1, 11.0, 12.0, False),
+        (AgainstProduction.BETTER_OR_BROKEN, -0.1, None, 12.0, False),
+        (AgainstProduction.BETTER_OR_BROKEN, -0.1, 12.5, 12.0, False),
+        (AgainstProduction.BETTER_OR_BROKEN, -0.1, 11.0, 12.0, True),
+        (AgainstProduction.BETTER_OR_BROKEN, -0.1, None, 21.0, True),
+        (AgainstProduction.BETTER_OR_BROKEN, -0.5, 11.0, 12.0, False),
+    ],
+)
+def test_a_retraining_must_be_better_unless_production_is_broken(
+    against: AgainstProduction, low: float, threshold: float | None, production_score: float, passed: bool
+) -> None:
+    """`rmse` 10; the dummy has 20; of production's 12 a tolerance of 2 % is 0.24."""
+    model = declare(threshold=threshold)
+    report = report_of(dummy=gain(5.0, score=20.0), production=gain(low, score=production_score))
+    [result] = [one for one in judge(model, report, ["dummy"], PRODUCTION, [], [], None, against) if one.name == "production"]
+    assert result.passed is passed, result.detail
 
 
 def test_first_version_has_no_production_to_beat() -> None:

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -322,12 +323,10 @@ def test_change_to_the_present_stage_is_refused(ledger: Ledger) -> None:
         promote(ledger, version)
 
 
-def test_retired_version_comes_back_by_promotion_only_into_production(ledger: Ledger) -> None:
+def test_retired_version_comes_back_by_promotion_or_for_a_trial(ledger: Ledger) -> None:
     first = register_promoted(ledger, PRICE, "ab")[0]
-    with pytest.raises(
-        StageChangeError, match="kaasplein/price/v1 is in stage retired and cannot go to canary; allowed from there: production"
-    ):
-        ledger.change_stage(StageChange(version=first, to=Stage.CANARY, actor="anna", reason="try"))
+    ledger.change_stage(StageChange(version=first, to=Stage.CANARY, actor="anna", reason="try"))
+    assert stages_of(ledger, PRICE) == {1: "canary", 2: "production"}
     promote(ledger, first)
     assert stages_of(ledger, PRICE) == {1: "production", 2: "retired"}
 
@@ -384,6 +383,18 @@ def test_production_versions_are_those_of_all_models_that_have_one(ledger: Ledge
     assert found[PRICE] == ledger.production(PRICE)
     ledger.retire(CHURN, "bob", "over")
     assert set(ledger.production_versions()) == {PRICE}
+
+
+def test_deployed_versions_are_those_in_production_and_on_trial_of_the_models_asked_for(ledger: Ledger) -> None:
+    register_promoted(ledger, PRICE, "ab")
+    register_promoted(ledger, CHURN, "a")
+    put(ledger, register(ledger, PRICE, "c"), Stage.SHADOW)
+    register(ledger, ModelKey("fietspunt", "price"))
+    production, trials = ledger.production_versions(), ledger.trial_versions()
+    assert ledger.deployed_versions() == [production[PRICE], production[CHURN], *trials]
+    assert ledger.deployed_versions([PRICE]) == [production[PRICE], *trials]
+    assert ledger.deployed_versions([CHURN, ModelKey("fietspunt", "price")]) == [production[CHURN]]
+    assert ledger.deployed_versions([]) == []
 
 
 def test_stage_events_are_followed_by_their_seq(ledger: Ledger) -> None:
@@ -544,6 +555,20 @@ def test_status_after_retirement_shows_the_newest_version(ledger: Ledger) -> Non
     ledger.retire(PRICE, "bob", "over")
     row = ledger.status_rows()[0]
     assert (row.version, row.stage, row.promoted_at, row.actor) == (2, "retired", None, "bob")
+
+
+def test_status_shows_the_worst_of_the_newest_checks_of_each_model(ledger: Ledger, ledger_url: str) -> None:
+    register_promoted(ledger, PRICE, "a")
+    register_promoted(ledger, CHURN, "a")
+    for key, name, state in ((PRICE, "drift", "red"), (PRICE, "skew", "red"), (PRICE, "drift", "green"), (PRICE, "volume", "unknown")):
+        at = datetime.now(UTC)
+        ledger.record_entry(
+            Entry(kind=EntryKind.CHECK, brand=key.brand, model=key.model, name=name, state=state, detail="x", actor="tester", at=at)
+        )
+    churn, price = ledger.status_rows()
+    assert (price.checks, price.red_checks) == ("red", ("skew",))
+    assert (churn.checks, churn.red_checks) == (None, ())
+    assert read_status(ledger_url) == [churn, price]
 
 
 # Snapshots, runs, deployments, fallbacks
@@ -833,6 +858,7 @@ def test_writers_of_eight_processes_lose_nothing_and_are_seen_in_one_order(ledge
             for event in ledger.stage_events(after_seq=seen):
                 assert event.seq == seen + 1, "an event became visible before its predecessor"
                 seen = event.seq
+            time.sleep(0.002)  # the writers need the processor
         acknowledged = [line for writer in writers for line in writer.communicate()[0].split()]
         assert [writer.returncode for writer in writers] == [0] * 8
         assert len(acknowledged) == len(set(acknowledged)) == ledger.last_seq() == 96
@@ -921,6 +947,24 @@ def test_entries_come_back_newest_first_by_what_is_asked(ledger: Ledger) -> None
     assert ledger.entries(EntryKind.CHECK, "kaasplein") == [third, first]
     assert ledger.entries(EntryKind.CHECK, "kaasplein", after_seq=first.seq, oldest_first=True) == [third]
     assert ledger.entries(brand="fietspunt", name="skew") == []
+
+
+def test_who_decides_sees_a_brands_entries_since_a_time_and_what_another_decided_before(ledger: Ledger) -> None:
+    ledger.record_entry(make_entry(at=NOON - timedelta(days=2)))
+    ledger.record_entry(make_entry(brand="fietspunt"))
+    seen: list[int] = []
+
+    def decide(known: Sequence[Entry]) -> list[Entry]:
+        seen.append(len(known))
+        return [make_entry(state="red")] if not known else []
+
+    threads = [threading.Thread(target=ledger.record_decided, args=(EntryKind.CHECK, "kaasplein", NOON, decide)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [0, 1, 1], "one after the other, each with what the one before it decided"
+    assert [entry.state for entry in ledger.entries(EntryKind.CHECK, "kaasplein")] == ["red", "green"]
 
 
 def test_newest_entries_hold_one_of_each_brand_model_and_name(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ ALLOWED = {
     Stage.SHADOW: {Stage.CANARY, Stage.PRODUCTION, Stage.RETIRED},
     Stage.CANARY: {Stage.SHADOW, Stage.PRODUCTION, Stage.RETIRED},
     Stage.PRODUCTION: {Stage.RETIRED},
-    Stage.RETIRED: {Stage.PRODUCTION},
+    Stage.RETIRED: {Stage.SHADOW, Stage.CANARY, Stage.PRODUCTION},
 }
 
 

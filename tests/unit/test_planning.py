@@ -34,6 +34,7 @@ CHANGES = {
     "rate limit": ("[models.price.inputs]", "[models.price.serving]\nrate_per_second = 5\n\n[models.price.inputs]", False),
     "monitoring": ("[models.price.inputs]", "[models.price.monitoring]\nmax_age_days = 5\n\n[models.price.inputs]", False),
     "where the same bytes come from": ("../../sources/homes.csv", "../../elsewhere/homes.csv", False),
+    "whom a row is about": ('file = "data/homes.csv"', 'file = "data/homes.csv"\nsubject = "agent"', False),
     "owner": ("casa-data@", "casa-team@", False),
     "comment": ("[models.price.inputs]", "# the fields\n[models.price.inputs]", False),
 }

@@ -1,42 +1,26 @@
 """What the gateway knows of brands: as last read on the event loop, looked at again in a thread."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+from plain_brands import write_toml
+
 from brandhouse_serving.brand_directory import BrandDirectory
-
-TOML = """
-name = "{name}"
-title = "Brand"
-story = "Homes for sale."
-owner = "data@house.example"
-risk = "low"
-budget_eur_month = {budget}
-datasets.homes = {{ file = "data/homes.csv", source = {{ kind = "file", path = "homes.csv" }} }}
-
-[models.price]
-entrypoint = "brand_{name}.price"
-dataset = "homes"
-task = "regression"
-target = "y"
-metric = "rmse"
-inputs.area.type = "number"
-"""
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> BrandDirectory:
     for name in ("casa", "stil"):
-        (tmp_path / name).mkdir()
         write(tmp_path, name, 1)
     return BrandDirectory(tmp_path)
 
 
 def write(brands: Path, name: str, budget: float) -> None:
-    file = brands / name / "brand.toml"
-    file.write_text(TOML.format(name=name, budget=budget))
+    file = write_toml(brands, name, budget=budget)
     os.utime(file, (1_000_000 + budget, 1_000_000 + budget))
 
 

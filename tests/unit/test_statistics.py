@@ -29,6 +29,13 @@ def test_public_number_has_moments_and_deciles_of_known_values() -> None:
     assert told["deciles"] == pytest.approx([0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40])
 
 
+def test_bins_hold_exact_counts_also_where_many_rows_share_a_value() -> None:
+    told = describe([0.0] * 70 + [float(value) for value in range(1, 31)], type="number")
+    bins = told["bins"]
+    assert bins["edges"][0] == 0.0 and bins["counts"][0] == 70
+    assert sum(bins["counts"]) == 100 and len(bins["counts"]) == len(bins["edges"]) + 1
+
+
 def test_few_distinct_numbers_also_have_shares() -> None:
     assert describe([0.0, 0.0, 0.0, 2.0], type="integer")["shares"] == {"0": 0.75, "2": 0.25}
 
@@ -107,6 +114,11 @@ def test_predictions_of_numbers_and_classes_are_described() -> None:
     told = prediction_statistics(probabilities, ("no", 1))
     assert told["classes"]["1"] == {"mean_probability": pytest.approx(0.5), "predicted_share": 0.666667}
     assert told["probability"]["max"] == 0.8
+
+
+def test_the_greatest_probability_of_many_classes_is_described() -> None:
+    told = prediction_statistics(np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]), ["a", "b", "c"])
+    assert (told["confidence"]["min"], told["confidence"]["max"], "probability" in told) == (0.5, 0.8, False)
 
 
 def test_predictions_are_part_of_the_document_if_given() -> None:

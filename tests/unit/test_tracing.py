@@ -230,9 +230,13 @@ def is_date(series: Any) -> bool:
     return series.dtype.kind in "mM"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(programs(), st.integers(0, 1_000))
-def test_random_programs_compute_what_pandas_computes_or_refuse(program: list[tuple[str, int, Any]], seed: int) -> None:
+@pytest.mark.parametrize("examples", [40, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+def test_random_programs_compute_what_pandas_computes_or_refuse(examples: int) -> None:
+    limits = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    limits(given(programs(), st.integers(0, 1_000))(check_program))()
+
+
+def check_program(program: list[tuple[str, int, Any]], seed: int) -> None:
     rows = rows_of(25, seed)
     real = [rows[name] for name in FIRST]
     kept: list[tuple[str, int, Any]] = []

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from brandhouse_shared.alerts import Alerts as Alerts
 from brandhouse_shared.declarations import SECRET_PREFIX, Share, Source, secret_names
 from brandhouse_shared.declarations import Declared as Declared
 from brandhouse_shared.declarations import FileSource as FileSource
@@ -18,7 +19,9 @@ from brandhouse_shared.declarations import Schedule as Schedule
 from brandhouse_shared.metrics import METRICS, Metric, Task, metrics_for
 from brandhouse_shared.names import NAME_RULE, is_name
 from brandhouse_shared.operation import DEFAULT_MAX_BODY_BYTES as DEFAULT_MAX_BODY_BYTES
+from brandhouse_shared.operation import Infra as Infra
 from brandhouse_shared.operation import Monitoring as Monitoring
+from brandhouse_shared.operation import Retraining as Retraining
 from brandhouse_shared.operation import Serving as Serving
 from brandhouse_shared.operation import Trial as Trial
 
@@ -31,6 +34,10 @@ class Risk(StrEnum):
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
+
+
+PEOPLE = {Risk.LOW: 0, Risk.MEDIUM: 0, Risk.HIGH: 2}
+"""Different people who must agree before a version answers users. 0: the platform may promote what passed its gates and its trial."""
 
 
 class Isolation(StrEnum):
@@ -118,10 +125,8 @@ class Dataset(Declared):
 
     file: str
     """Path below the brand's folder, in `data/`; tracked by DVC, never by Git."""
-
     source: Source
     """Where new bytes come from."""
-
     format: Literal["csv", "parquet", "zip-text"] = "csv"
     """csv (also .gz, .bz2), parquet, or zip-text (one text a file; columns file, folder, text)."""
     separator: str = ","
@@ -146,6 +151,8 @@ class Dataset(Declared):
     """Largest share of rows that may contradict an input schema. They are put in quarantine; with more, the data are refused."""
     schedule: Schedule | None = None
     """When the dataset is ingested by itself."""
+    subject: str | None = None
+    """Column that says whom a row is about, for `brandhouse forget`. None: rows are about nobody."""
 
     @field_validator("file")
     @classmethod
@@ -282,9 +289,11 @@ class ModelConfig(Declared):
     """Columns of the dataset by whose values the score is broken down."""
 
     schedule: Schedule | None = None
+    """When a retraining is asked for; whether the model is trained is decided then. None: by other triggers only."""
     serving: Serving = Serving()
     trial: Trial = Trial()
     monitoring: Monitoring = Monitoring()
+    retraining: Retraining = Retraining()
     description: str = ""
 
     @property
@@ -328,13 +337,6 @@ class Retention(Declared):
     """Days that answers and labels stay in the prediction log. Default: a year and a month, to compare with the year before."""
 
 
-class Alerts(Declared):
-    """Where the brand wants to be told. Names of routes; addresses and secrets are settings of the machine."""
-
-    route: str = "log"
-    """Name of the route; nothing reads it yet."""
-
-
 class BrandConfig(Declared):
     """Everything one brand declares."""
 
@@ -352,7 +354,7 @@ class BrandConfig(Declared):
     silo_memory_mib: int | None = Field(default=None, ge=256)
     """What the brand's own serving process may write to, in MiB. None: the machine's setting, `BRANDHOUSE_SILO_MEMORY_MIB`."""
     budget_eur_month: float = Field(ge=0)
-    """Euro a month; nothing reads it yet."""
+    """Euro a month for what the brand uses, at the prices of `brandhouse cost`; the brand is told at 80 and 100 %. 0: no budget."""
     max_body_bytes: int = Field(default=DEFAULT_MAX_BODY_BYTES, ge=1_000, le=50_000_000)
     """Largest request body, for all of the brand's models."""
     capabilities: Capabilities = Capabilities()
@@ -360,6 +362,9 @@ class BrandConfig(Declared):
     alerts: Alerts = Alerts()
     remote: str | None = None
     """URL of the brand's DVC remote. None: a local directory under the platform's home."""
+    leaving: bool = False
+    """Whether the brand is about to leave the house. Only then may a plan delete what holds its data."""
+    infra: Infra = Infra()
 
     datasets: dict[str, Dataset]
     models: dict[str, ModelConfig]
@@ -377,6 +382,9 @@ class BrandConfig(Declared):
         for name, dataset in self.datasets.items():
             foreign = [variable for variable in secret_names(dataset.source) if not variable.startswith(own)]
             problems += [f"datasets.{name}.source: {variable} is not the brand's own; allowed: {own}..." for variable in foreign]
+        for route, variable in self.alerts.secrets():
+            if not variable.startswith(own):
+                problems.append(f"alerts.routes.{route}: {variable} is not the brand's own; allowed: {own}...")
         for name, model in self.models.items():
             if model.dataset not in self.datasets:
                 problems.append(f"models.{name}.dataset: unknown {model.dataset!r}; known: {', '.join(self.datasets) or 'none'}")

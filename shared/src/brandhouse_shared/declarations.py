@@ -30,7 +30,8 @@ class Schedule(Declared):
     """IANA name of the zone in which `cron` is read."""
 
 
-def _is_variable(name: str) -> str:
+def check_variable(name: str) -> str:
+    """Return the name of an environment variable of some brand unchanged, or raise `ValueError`."""
     if not _VARIABLE.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no variable of a brand; allowed: {SECRET_PREFIX}<BRAND>_NAME in capitals, digits and _")
     return name
@@ -82,7 +83,7 @@ class SqlSource(Declared):
     @field_validator("url_env")
     @classmethod
     def _names_a_variable(cls, value: str) -> str:
-        return _is_variable(value)
+        return check_variable(value)
 
 
 class S3Source(Declared):
@@ -135,7 +136,7 @@ class HttpSource(Declared):
         if (self.header is None) != (self.header_env is None):
             raise ValueError("header and header_env belong together: the header's name, and the variable with its value")
         if self.header is not None and self.header_env is not None:
-            _is_variable(self.header_env)
+            check_variable(self.header_env)
             if not _HEADER.fullmatch(self.header):
                 raise ValueError(f"{self.header[:80]!r} is no header's name; allowed: letters, digits and -")
         return self
@@ -185,7 +186,7 @@ class TopicSource(Declared):
             raise ValueError("user_env and password_env belong together")
         for name in (self.user_env, self.password_env):
             if name is not None:
-                _is_variable(name)
+                check_variable(name)
         return self
 
 

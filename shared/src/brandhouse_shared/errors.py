@@ -214,6 +214,19 @@ class GateError(BrandhouseError):
     """A version did not pass its gates and may not go to production."""
 
 
+class ApprovalError(BrandhouseError):
+    """People still have to agree before a version answers users."""
+
+    def __init__(self, version: object, to: object, needed: int, agreed: Sequence[str]) -> None:
+        model, _, number = str(version).rpartition("/")
+        people = "one person" if needed == 1 else f"{needed} different people"
+        super().__init__(
+            f"{version} may go to {to} when {people} have agreed; so far: {join_bounded(agreed) if agreed else 'nobody'}. Each runs "
+            f"`brandhouse promote {model} --version {number} --to {to} --approve --reason ...`"
+        )
+        self.missing = needed - len(agreed)
+
+
 class UnauthenticatedError(BrandhouseError):
     """No key, an unknown, an expired or a revoked key."""
 

@@ -254,20 +254,25 @@ def build_column_reader(field: InputField) -> ColumnReader:
 
 def _number_reader(field: InputField) -> ColumnReader:
     low, high = _bounds(field)
+    has_bounds = (low, high) != (-MAX_FLOAT, MAX_FLOAT)
     kinds = {int} if field.type is FieldType.INTEGER else {int, float}
     kinds_or_null = kinds | {type(None)} if field.nullable else kinds
 
-    def is_in_range(values: Sequence[Any]) -> bool:
-        return low <= min(values) and max(values) <= high and math.isfinite(sum(values))  # NaN hides from min and max
+    def is_in_range(values: Sequence[Any], found: set[type]) -> bool:
+        if not math.isfinite(sum(values)):  # NaN hides from min and max
+            return False
+        return (low <= min(values) and max(values) <= high) if has_bounds or int in found else True
 
     def read(values: Sequence[Any]) -> list[Any] | None:
         found = set(map(type, values))
         if found <= kinds:
             column = list(values) if int not in found else list(map(float, values))
-            return column if is_in_range(values) else None
+            return column if is_in_range(values, found) else None
         present = [value for value in values if value is not None] if found <= kinds_or_null else []
-        if not present or not is_in_range(present):
+        if not present or not is_in_range(present, found):
             return None
+        if int not in found:
+            return [math.nan if value is None else value for value in values]
         return [math.nan if value is None else float(value) for value in values]
 
     return read
@@ -278,16 +283,27 @@ def _boolean_reader(field: InputField) -> ColumnReader:
 
 
 def _category_reader(field: InputField) -> ColumnReader:
-    tables: dict[frozenset[type], dict[Any, str]] = {frozenset((kind,)): texts for kind, texts in _texts_by_type(field).items()}
-    if field.nullable:
-        missing: dict[Any, str] = {None: MISSING_TEXT}
-        tables |= {kinds | {type(None)}: {**texts, **missing} for kinds, texts in tables.items()}
-    nothing: dict[Any, str] = {}
+    texts = _texts_by_type(field)
+    missing: dict[Any, str] = {None: MISSING_TEXT} if field.nullable else {}
+    if texts.keys() == {str}:  # nothing else in JSON equals a text
+        return _reader_of_known(texts[str] | missing)
+    tables = {frozenset((kind,)): _reader_of_known(known) for kind, known in texts.items()}
+    if missing:
+        tables |= {frozenset((kind, type(None))): _reader_of_known(known | missing) for kind, known in texts.items()}
 
     def read(values: Sequence[Any]) -> list[Any] | None:
-        table = tables.get(frozenset(map(type, values)), nothing)
-        column = list(map(table.get, values)) if table else [None]
-        return None if None in column else column
+        read_known = tables.get(frozenset(map(type, values)))
+        return None if read_known is None else read_known(values)
+
+    return read
+
+
+def _reader_of_known(table: dict[Any, str]) -> ColumnReader:
+    def read(values: Sequence[Any]) -> list[Any] | None:
+        try:
+            return list(map(table.__getitem__, values))
+        except (KeyError, TypeError):  # not listed; a list or an object
+            return None
 
     return read
 

@@ -117,7 +117,7 @@ def load_settings(start: Path | None = None) -> Settings:
     """
     root = Path(os.environ.get("BRANDHOUSE_ROOT") or find_workspace(start or Path.cwd())).resolve()
     home = Path(os.environ.get("BRANDHOUSE_HOME") or root / ".brandhouse").resolve()
-    defaults = {"ledger_url": f"sqlite:///{home / 'ledger.db'}", "actor": _login_name()}
+    defaults = {"ledger_url": f"sqlite:///{home / 'ledger.db'}", "actor": login_name()}
     try:
         return Settings.model_validate({**defaults, **_given(), "root": root, "home": home})
     except ValidationError as error:
@@ -155,7 +155,8 @@ def _as_object(name: str, text: str) -> Any:
         raise SettingsError([f"{PREFIX}{name.upper()}: no JSON; allowed: an object"]) from None
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """Under which name this process's user is logged in on the machine."""
     import getpass
 
     try:

@@ -18,7 +18,7 @@ DEPLOY = frozenset({Action.TEST, Action.DEPLOY})
 EVERYTHING = frozenset(Action)
 GONE = frozenset({Action.DEPLOY})
 
-KEPT_OUT_OF_RUNS = frozenset({"owner", "budget_eur_month", "alerts"})
+KEPT_OUT_OF_RUNS = frozenset({"owner", "budget_eur_month"})
 """Keys of a brand that neither a deployment nor the gateway reads."""
 
 

@@ -28,7 +28,11 @@ class _Role:
 
 ROLES = (
     _Role(("brandhouse_flows.learning",), frozenset({Action.TEST, Action.TRAIN}), "platform code that training runs"),
-    _Role(("brandhouse_serving", "brandhouse_flows.deployments"), frozenset({Action.DEPLOY}), "platform code that serves or registers"),
+    _Role(
+        ("brandhouse_serving", "brandhouse_flows.deployments", "brandhouse_flows.deployment_specs", "brandhouse_flows.automations"),
+        frozenset({Action.DEPLOY}),
+        "platform code that serves or registers",
+    ),
     _Role(("brandhouse_flows.inspection",), frozenset({Action.TEST}), "platform code that checks brands"),
 )
 

@@ -43,4 +43,10 @@ async def _ask(transport: httpx.ASGITransport) -> dict[str, Any]:
 def _section(method: str, path: str, call: dict[str, Any]) -> str:
     answers = sorted(call["responses"].items())
     rows = [f"| {status} | {answer['description']} |" for status, answer in answers]
-    return "\n".join([f"## {method} {path}", "", f"{call['summary']}.", "", "| status | when |", "|---|---|", *rows, ""])
+    lines = [f"## {method} {path}", "", f"{call['summary']}.", "", *_headers(call), "| status | when |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _headers(call: dict[str, Any]) -> list[str]:
+    headers = [parameter for parameter in call.get("parameters", ()) if parameter["in"] == "header"]
+    return [line for header in headers for line in (f"Header `{header['name']}` (optional): {header['description']}", "")]

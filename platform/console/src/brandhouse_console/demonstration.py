@@ -109,14 +109,16 @@ class _Narrator:
 
 
 def _approve_high_risk(settings: Settings, brands: Sequence[Brand], ledger: Ledger, say: _Narrator) -> None:
-    """Do what a person does: put the passed version of a high-risk brand into production, with a reason."""
+    """Do what two people do: agree that the passed version of a high-risk brand goes into production, each with a reason."""
     for key in (key for brand in brands if brand.config.risk is Risk.HIGH for key in brand.model_keys):
         newest = next((item for item in ledger.versions(key) if item.record.kind == "candidate"), None)
         if newest is None or newest.stage is not Stage.CANDIDATE or not newest.record.gates_passed:
             continue
-        change = StageChange(version=newest.key, to=Stage.PRODUCTION, actor=settings.actor, reason="demo: card read, gates passed")
-        ledger.change_stage(change)
-        say(f"{newest.key} is of a high-risk brand and was promoted by hand, as {settings.actor}")
+        people = (settings.actor, f"colleague of {settings.actor}")
+        for person in people:
+            reason = "demo: card read, gates passed"
+            ledger.approve(StageChange(version=newest.key, to=Stage.PRODUCTION, actor=person, reason=reason))
+        say(f"{newest.key} is of a high-risk brand and was promoted by two people's approval: {' and '.join(people)}")
 
 
 async def _ask_all(

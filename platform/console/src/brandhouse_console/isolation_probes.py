@@ -190,6 +190,36 @@ def _predicted(world: World, brand: str) -> tuple[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenanceOf:
+    """Where another brand's prediction came from: on its own path 403, on the caller's path unknown like an id that nobody has."""
+
+    def control(self, world: World, brand: str) -> str:
+        """See `Probe.control`."""
+        mine, _ = _predicted(world, brand)
+        answer = self._ask(world, brand, brand, mine)
+        is_own = answer.status == 200 and answer.document["prediction_id"] == mine
+        return "" if is_own else f"{brand}'s question about its own prediction was answered with {answer.status}"
+
+    def attempt(self, world: World, attacker: str, victim: str) -> Finding:
+        """See `Probe.attempt`."""
+        theirs, _ = _predicted(world, victim)
+        if not theirs:
+            return Finding("not tried", f"{victim} gets no prediction")
+        on_their_path = self._ask(world, attacker, victim, theirs)
+        nobody = self._ask(world, attacker, "nobody_of_that_name", theirs)
+        if on_their_path.status != 403 or not _alike(on_their_path, nobody):
+            return Finding("allowed", f"{on_their_path.status} on the path of {victim}, {nobody.status} on that of no brand")
+        on_own_path, unknown = self._ask(world, attacker, attacker, theirs), self._ask(world, attacker, attacker, _unknown(theirs))
+        if on_own_path.status != 404 or not _alike(on_own_path, unknown):
+            return Finding("allowed", f"{on_own_path.status} for an id of {victim}, {unknown.status} for one that nobody has")
+        return DENIED
+
+    @staticmethod
+    def _ask(world: World, caller: str, brand: str, prediction_id: str) -> Answer:
+        return world.client.call_patiently("GET", f"/v1/{brand}/predictions/{prediction_id}", world.keys[caller])
+
+
+@dataclass(frozen=True, slots=True)
 class Caches:
     """One brand asks right after another: what it gets is from its own version."""
 
@@ -240,6 +270,7 @@ CALL_PROBES: Mapping[str, Probe] = {
     "lane /v2/": NamedCall("POST", f"{_V2}/infer", _tensors),
     "GET /v1/{brand}/models": NamedCall("GET", "/v1/{brand}/models"),
     "POST /v1/{brand}/{model}/feedback": Feedback("POST", "/v1/{brand}/{model}/feedback", lambda _: _NO_LABEL),
+    "GET /v1/{brand}/predictions/{prediction_id}": ProvenanceOf(),
     "GET /v2/models/{name}": NamedCall("GET", _V2),
     "GET /v2/models/{name}/ready": NamedCall("GET", f"{_V2}/ready"),
     "GET /v2/models/{name}/versions/{version}": NamedCall("GET", f"{_V2}/versions/{{version}}"),

@@ -10,11 +10,15 @@ from typing import Any
 
 from brandhouse_shared.settings import Settings
 
-PER_BRAND = ("arrivals", "bentoml", "imports", "predictions", "quarantine", "remotes", "snapshots", "trials")
+PER_BRAND = (
+    *("arrivals", "bentoml", "erasures", "experiments", "imports", "labels", "predictions", "quarantine", "remotes", "snapshots"),
+    "trials",
+)
 """Entries of the home in which each brand has a folder of its own."""
 
 OF_THE_PLATFORM = {
     "cache": "what ingest and check keep, a folder a brand; serving reads none of it",
+    "followers": "how far each gateway process has followed the ledger; no brand's data",
     "gateways": "sockets of running gateways",
     "ledger.db": "no serving surface: read by the platform's own processes",
     "locks": "empty files that keep two trainings of a model apart",

@@ -38,7 +38,7 @@ class LocalStack:
         self.server = PrefectServer(settings, prefect_port, database)
         # Prefect reads where its server is when it is first imported, and the deployments import it.
         os.environ.update(self.server.environment)
-        from brandhouse_flows.deployments import SHARED_POOL, pool_of
+        from brandhouse_flows.deployment_specs import SHARED_POOL, pool_of
 
         self.limits = {SHARED_POOL: settings.concurrent_runs} | {pool_of(brand): 1 for brand in brands if pool_of(brand) != SHARED_POOL}
         self._parts = ExitStack()

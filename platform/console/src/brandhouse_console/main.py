@@ -165,12 +165,15 @@ def promote(
         typer.Option("--share", help="Of the requests, for a canary, above 0 and below 1; a running one may get another. Default: 0.1."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Although its gates failed.")] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Agree to it; it goes there when enough people have. For risk = high: two different ones.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Move a version to a stage; serving follows within a second."""
     from brandhouse_console import stages
 
-    stages.promote(model, reason=reason, version=version, to=to, share=share, force=force, as_json=as_json)
+    stages.promote(model, reason=reason, version=version, to=to, share=share, force=force, approve=approve, as_json=as_json)
 
 
 @app.command()

@@ -36,7 +36,7 @@ def status(*, as_json: bool) -> None:
 
 def _document(brand: str, model: str, row: StatusRow | None, declared: ModelConfig | None) -> dict[str, Any]:
     """One model; a row without a declaration is of a brand that is gone or broken."""
-    document: dict[str, Any] = dict.fromkeys(StatusRow.model_fields) | {"stage": "untrained", "on_trial": []}
+    document: dict[str, Any] = dict.fromkeys(StatusRow.model_fields) | {"stage": "untrained", "on_trial": [], "red_checks": []}
     if row is not None:
         document = row.model_dump(mode="json") | {"version": f"v{row.version}"}
     elif declared is not None:
@@ -46,9 +46,10 @@ def _document(brand: str, model: str, row: StatusRow | None, declared: ModelConf
 
 def _print_documents(documents: list[dict[str, Any]]) -> None:
     is_on_trial = any(item["on_trial"] for item in documents)
+    is_checked = any(item["checks"] for item in documents)
     columns = ["brand", "model", "version", "stage", "task", "metric", "score", "baseline", "runtime", "promoted by"]
     print_table(
-        columns + ["on trial"] * is_on_trial,
+        columns + ["checks"] * is_checked + ["on trial"] * is_on_trial,
         [
             [
                 item["brand"],
@@ -62,11 +63,16 @@ def _print_documents(documents: list[dict[str, Any]]) -> None:
                 item["runtime"],
                 item["actor"],
             ]
+            + [_say_checks(item["checks"], item["red_checks"])] * is_checked
             + [", ".join(_say_trial(**one) for one in item["on_trial"])] * is_on_trial
             for item in documents
         ],
         empty="no brand yet: a brand is a folder below brands/ with a brand.toml",
     )
+
+
+def _say_checks(worst: str | None, red: list[str]) -> str:
+    return f"red: {', '.join(red)}" if red else (worst or "").replace("_", " ")
 
 
 def _say_trial(version: int, stage: str, share: float | None) -> str:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.ledger.guarding import guard
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
 if TYPE_CHECKING:
-    from brandhouse_flows.deployments import Diff, RunChange
+    from brandhouse_flows.deployments import RunChange
+    from brandhouse_flows.registration_changes import Diff
 
 STACK_FILE = "stack.json"
 """Below the home: addresses of what `up` or `demo` keeps running."""
@@ -62,11 +64,16 @@ async def register_all(settings: Settings, brands: Sequence[Brand]) -> "Diff":
     find_server(settings)
     from prefect.client.orchestration import get_client
 
-    from brandhouse_flows.deployments import desired_deployments, register
+    from brandhouse_flows.automations import desired_automations
+    from brandhouse_flows.deployment_specs import desired_deployments
+    from brandhouse_flows.deployments import register
 
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    for brand in brands:
+        guard(ledger, brand, settings.actor)
     specs = desired_deployments(brands, settings)
     async with get_client() as client:
-        difference = await register(client, specs)
+        difference = await register(client, specs, desired_automations(brands))
     if not difference.is_empty:
         _record(settings, difference, {spec.full_name: spec.digest for spec in specs})
     return difference
@@ -87,7 +94,8 @@ async def run_trainings(
     find_server(settings)
     from prefect.client.orchestration import get_client
 
-    from brandhouse_flows.deployments import run_deployments, train_deployment
+    from brandhouse_flows.deployment_specs import train_deployment
+    from brandhouse_flows.deployments import run_deployments
 
     parameters = {**({"force": True} if force else {}), **(asked or {})}
     ended: dict[str, RunChange] = {}
@@ -105,11 +113,27 @@ async def run_scoring(settings: Settings, key: ModelKey, parameters: Mapping[str
     find_server(settings)
     from prefect.client.orchestration import get_client
 
-    from brandhouse_flows.deployments import run_deployments, score_deployment
+    from brandhouse_flows.deployment_specs import score_deployment
+    from brandhouse_flows.deployments import run_deployments
 
     async with get_client() as client:
         changes = [change async for change in run_deployments(client, [score_deployment(key)], parameters)]
     return _result(key, changes[-1])
+
+
+async def run_retraining(settings: Settings, key: ModelKey, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the `retrain` deployment of a model and return how it ended. `parameters` are the flow's beside brand and model."""
+    find_server(settings)
+    from prefect.client.orchestration import get_client
+
+    from brandhouse_flows.deployment_specs import retrain_deployment
+    from brandhouse_flows.deployments import run_deployments
+
+    async with get_client() as client:
+        changes = [change async for change in run_deployments(client, [retrain_deployment(key)], parameters)]
+    decision = {"Waits": "wait", "Skipped": "skip"}.get(changes[-1].state, "train")
+    result = _result(key, changes[-1])
+    return result | {"decision": decision, "outcome": None if decision != "train" else result["outcome"], "reason": changes[-1].message}
 
 
 def _result(key: ModelKey, change: "RunChange") -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from brandhouse_console.output import print_json, print_table, say_stage
 from brandhouse_console.targets import find_model
+from brandhouse_shared.brands import find_brand
 from brandhouse_shared.errors import UnknownVersionError
 from brandhouse_shared.ledger import open_ledger
+from brandhouse_shared.ledger.guarding import guard
 from brandhouse_shared.ledger.ledger import Ledger
-from brandhouse_shared.ledger.records import StageChange, StageEvent
+from brandhouse_shared.ledger.records import Approval, StageChange, StageEvent
 from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import ModelKey, VersionKey, parse_version
-from brandhouse_shared.settings import Settings, load_settings
+from brandhouse_shared.settings import Settings, load_settings, login_name
 
 
 def versions(target: str, *, as_json: bool) -> None:
@@ -45,12 +47,18 @@ def versions(target: str, *, as_json: bool) -> None:
     )
 
 
-def promote(target: str, *, reason: str, version: str | None, to: str, share: float | None, force: bool, as_json: bool) -> None:
-    """Move a version to shadow, canary or production; a canary may get another share."""
+def promote(
+    target: str, *, reason: str, version: str | None, to: str, share: float | None, force: bool, approve: bool, as_json: bool
+) -> None:
+    """Move a version to shadow, canary or production; a canary may get another share. Or agree to it, where people have to."""
     settings, key, ledger = _open(target)
+    guard(ledger, find_brand(settings.brands_dir, key.brand), settings.actor)
     chosen = key.version(parse_version(version)) if version else _newest_candidate(ledger, key, Stage(to))
     change = StageChange(version=chosen, to=Stage(to), actor=settings.actor, reason=reason, force=force, share=share)
-    _print_event(ledger.change_stage(change), as_json=as_json)
+    if approve:
+        _print_approval(ledger.approve(change, login_name()), as_json=as_json)
+    else:
+        _print_event(ledger.change_stage(change), as_json=as_json)
 
 
 def rollback(target: str, *, reason: str, to: str | None, as_json: bool) -> None:
@@ -110,6 +118,18 @@ def _event_document(event: StageEvent) -> dict[str, object]:
         "model": event.version.model,
         "version": f"v{event.version.number}",
     }
+
+
+def _print_approval(approval: Approval, *, as_json: bool) -> None:
+    entry = approval.entry
+    if as_json:
+        event = None if approval.event is None else _event_document(approval.event)
+        print_json({"approval": entry.model_dump(mode="json"), "missing": approval.missing, "event": event})
+    elif approval.event is not None:
+        _print_event(approval.event, as_json=False)
+    else:
+        others = "1 other person has" if approval.missing == 1 else f"{approval.missing} other people have"
+        print(f"{entry.brand}/{entry.model}/v{entry.number}: {entry.actor} agrees to {entry.name}; {others} to agree before it goes there")
 
 
 def _print_event(event: StageEvent, *, as_json: bool) -> None:

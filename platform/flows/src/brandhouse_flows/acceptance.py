@@ -13,7 +13,7 @@ from brandhouse_flows.quarantine import Sifted, quarantine_path, require_few_bad
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import ModelConfig
 from brandhouse_shared.contracts import Contract
-from brandhouse_shared.errors import ContractViolationError
+from brandhouse_shared.errors import ContractViolationError, DatasetError, join_bounded
 from brandhouse_shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ def require_learnable(brand: Brand, snapshot: Snapshot, table: pd.DataFrame) -> 
     """Like `check_models`, but without listing rows anywhere.
 
     Raises:
-        DatasetError: If a model's target is unusable.
+        DatasetError: If a model's target is unusable, or the data do not say whom a row is about although that is declared.
         ContractViolationError: If the data contradict a model's input schema.
     """
+    _require_subject(brand, snapshot, table)
     for name in models_on(brand, snapshot.dataset):
         declared, subject = brand.model(name), f"{brand.name}/{name}"
         sifted = _sift(declared, subject, snapshot, table)
@@ -66,11 +67,12 @@ def check_model(settings: Settings, brand: Brand, model: str, snapshot: Snapshot
     """Check one model's contract on a snapshot, and list the rows that do not fit. `table` as for `check_models`.
 
     Raises:
-        DatasetError: If the file cannot be read, or the target is unusable.
+        DatasetError: If the file cannot be read, the target is unusable, or the declared `subject` is not in it.
         ContractViolationError: If more rows contradict the input schema than the dataset allows.
     """
     declared, subject = brand.model(model), f"{brand.name}/{model}"
     rows = read_table(brand.config.datasets[snapshot.dataset], snapshot.path) if table is None else table
+    _require_subject(brand, snapshot, rows)
     sifted = _sift(declared, subject, snapshot, rows)
     path = quarantine_path(settings, brand, model, snapshot.dataset, snapshot.hash_md5)
     write_quarantine(path, sifted, declared)
@@ -81,6 +83,16 @@ def check_model(settings: Settings, brand: Brand, model: str, snapshot: Snapshot
         raise ContractViolationError(subject, [*error.violations, f"each row with its reason: {path}"]) from None
     encode_rows(sifted.good.reset_index(drop=True), declared, subject)
     return Checked(len(sifted.good), len(sifted.bad), reasons, None if sifted.bad.empty else path)
+
+
+def _require_subject(brand: Brand, snapshot: Snapshot, table: pd.DataFrame) -> None:
+    """Refuse data in which a person could not be found again."""
+    column = brand.config.datasets[snapshot.dataset].subject
+    if column is not None and column not in table.columns:
+        raise DatasetError(
+            f"{brand.name}/{snapshot.dataset}: {snapshot.file} lacks {column[:80]!r}, which brand.toml names as its `subject`; "
+            f"columns: {join_bounded(table.columns, 40)}"
+        )
 
 
 def _sift(declared: ModelConfig, subject: str, snapshot: Snapshot, table: pd.DataFrame) -> Sifted:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from brandhouse_flows.batch_input import Chunk, raw_table
 from brandhouse_shared.answering import Predictor
-from brandhouse_shared.artifacts import Manifest
+from brandhouse_shared.artifacts import Manifest, Runtime
 from brandhouse_shared.config import Dataset
 from brandhouse_shared.contracts import Contract, Refusal
 from brandhouse_shared.errors import BrandhouseError
@@ -27,7 +27,7 @@ BLOCK_ROWS = 1024
 """Rows that a version is asked at once, if its numbers do not depend on that."""
 
 PROBES = 3
-"""Rows of each block that are asked alone as well."""
+"""Rows of each block that are asked alone as well. Of a compiled version's first block, which costs little, all are."""
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -64,6 +64,7 @@ class RowAnswerer:
         self._contract: Contract = manifest.contract
         self._dataset = dataset
         self._alone = alone
+        self._is_first = manifest.runtime is Runtime.COMPILED
 
     def answer(self, chunk: Chunk) -> Answers:
         """Answer all rows of a chunk.
@@ -100,8 +101,10 @@ class RowAnswerer:
             scores = self._predictor.predict(block)
         except Exception:  # brand code or a graph may raise anything; alone, each row says for itself
             return [self._score_alone(block, index) for index in range(rows)]
-        for index in range(0, rows, max(1, rows // PROBES)):
+        step = 1 if self._is_first else max(1, rows // PROBES)
+        for index in range(0, rows, step):
             self._probe(block, index, scores)
+        self._is_first = False
         return [_checked(score) for score in scores.tolist()]
 
     def _probe(self, block: Columns, index: int, scores: npt.NDArray[np.float64]) -> None:

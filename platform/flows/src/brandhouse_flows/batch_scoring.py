@@ -19,6 +19,7 @@ from brandhouse_flows.batch_output import OutputShape, put_together, write_part
 from brandhouse_flows.batch_wishes import Progress, Report, Scored, Wish
 from brandhouse_flows.planning import read_git_state, read_lock_hash
 from brandhouse_flows.row_independence import what_influences
+from brandhouse_flows.run_usage import metered
 from brandhouse_shared.answering import load_predictor
 from brandhouse_shared.artifacts import ArtifactStore, Manifest, Runtime, read_manifest
 from brandhouse_shared.brands import Brand, unload_brand
@@ -74,7 +75,8 @@ def score_file(
             _end_abandoned(ledger, wish.key, abandoned.run_id)
         ledger.start_run(_start_of(settings, scoring, job, run_url))
         try:
-            scored = scoring.carry_out(work, started)
+            with metered(ledger, wish.key, "score", job.run_id, settings.actor):
+                scored = scoring.carry_out(work, started)
         except BaseException as error:  # of any kind: a run that ended is recorded, and fails all the same
             outcome: RunOutcome = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
             ledger.end_run(job.run_id, outcome, f"{type(error).__name__}: {str(error)[:500]}")

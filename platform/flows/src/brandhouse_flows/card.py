@@ -19,6 +19,7 @@ from markupsafe import Markup
 from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.leakage import Leak
 from brandhouse_flows.plots import Plot
+from brandhouse_flows.prices import Usage, say_cost
 from brandhouse_flows.scores import ScoreReport
 from brandhouse_flows.slices import SliceScore
 from brandhouse_flows.wording import say_interval, say_number, say_share, say_signed, shorten
@@ -105,6 +106,7 @@ class CardData:
         plots: From `draw_plots`, most telling first.
         runtime: onnx or skops.
         trained_seconds: Duration of the fit.
+        usage: What search and fits used of the machine; None: it was not measured.
         created_at: In UTC.
         run_url: Of the flow run; "local" without a server.
         intended_use: One or two sentences; by default from the brand's story.
@@ -132,6 +134,12 @@ class CardData:
     run_url: str = "local"
     intended_use: str = ""
     limits: Sequence[str] = ()
+    usage: Usage | None = None
+
+    @property
+    def cost(self) -> str:
+        """What learning it cost, in words."""
+        return say_cost(self.usage)
 
     @property
     def model(self) -> ModelConfig:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from brandhouse_flows.content import copy_whole, disk_full_named, exclusive, hash_file, is_intact, write_whole
+from brandhouse_flows.data_places import SnapshotDamagedError, SnapshotMissingError, file_state, network_errors, object_path, write_if_other
+from brandhouse_flows.dvc_settings import COMMITTED_CONFIG, local_config_text, run_config
+from brandhouse_flows.erased_hashes import ErasedBytesError, add_erased, read_erased
 from brandhouse_flows.pointers import Pointer, check_hash, read_pointer, write_pointer
-from brandhouse_flows.remotes import is_url, remote_address, remote_credentials
+from brandhouse_flows.remote_objects import delete_object
+from brandhouse_flows.remotes import is_url, remote_address
 from brandhouse_flows.sources import find_source, is_on_this_machine
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import Dataset
@@ -31,8 +35,6 @@ from brandhouse_shared.settings import Settings
 
 LOCK_WAIT_SECONDS = 60.0
 """Longer than any import that ships; a training waits for another model's import of the same brand instead of failing."""
-
-COMMITTED_CONFIG = "# Cache, remote and credentials differ from machine to machine: config.local and the environment hold them.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class DataProject:
         for path, text in texts.items():
             if not path.is_file():
                 write_whole(path, text)
-        _write_if_other(folder / "config.local", self._local_config_text())
+        write_if_other(folder / "config.local", local_config_text(self._brand.folder, self._cache_dir, self._remote))
 
     def pointer(self, dataset: str) -> Pointer:
         """Read what the committed pointer of a dataset names.
@@ -135,7 +137,7 @@ class DataProject:
             present = self.pointer(dataset) if self.has_pointer(dataset) else None
             if after is not None and present != after:
                 raise RetryableError(f"{self._subject(dataset)}: another ingest was faster; it is tried again")
-            pointer = Pointer(hash_file(path), path.stat().st_size, position or {})
+            pointer = Pointer(self._allowed(dataset, hash_file(path)), path.stat().st_size, position or {})
             self._store(dataset, path, pointer.hash_md5)
             workspace = self._brand.folder / declared.file
             if not is_intact(workspace, pointer.hash_md5):
@@ -155,7 +157,9 @@ class DataProject:
             hash_md5: The snapshot's hash; need not be the present pointer's.
 
         Raises:
-            DatasetError: If neither cache nor remote holds these bytes, or the remote's are damaged.
+            SnapshotMissingError: If neither cache nor remote holds these bytes.
+            SnapshotDamagedError: If the remote's bytes are others.
+            DatasetError: If the remote cannot be used.
         """
         declared = self._declared(dataset)
         check_hash(hash_md5, self._subject(dataset))
@@ -165,6 +169,32 @@ class DataProject:
                 copy_whole(self._cached(dataset, hash_md5), path)
         return path
 
+    def keep(self, dataset: str, path: Path) -> str:
+        """Put a file into cache and remote without making it the present snapshot; return its hash. Raises as `put` does."""
+        with self._locked():
+            self.ensure_initialised()
+            hash_md5 = self._allowed(dataset, hash_file(path))
+            self._store(dataset, path, hash_md5)
+            return hash_md5
+
+    def erase(self, dataset: str, hash_md5: str) -> int:
+        """Take a snapshot out of cache, remote and the brand's kept copies for good, and never let its bytes in again.
+
+        Done twice is done once. The pointer is not looked at: it must name another snapshot already. Returns how many copies there were.
+
+        Raises:
+            DatasetError, RetryableError: If the remote refuses or does not answer.
+        """
+        check_hash(hash_md5, self._subject(dataset))
+        with self._locked():
+            add_erased(self._home, self._brand.name, hash_md5)
+            kept, cached = self._home / "snapshots" / self._brand.name / hash_md5, self._cached_path(hash_md5)
+            count = sum(path.is_file() for path in kept.rglob("*")) + cached.is_file()
+            shutil.rmtree(kept, ignore_errors=True)
+            cached.unlink(missing_ok=True)
+            with self._opened(dataset, []) as repo:
+                return count + delete_object(repo.cloud.get_remote_odb(), hash_md5)
+
     # -- import --------------------------------------------------------------------------------------------------
 
     def _import(self, dataset: str, declared: Dataset, accept_new: bool) -> Snapshot:
@@ -173,6 +203,9 @@ class DataProject:
         source = self._source(dataset, declared, expected)
         workspace = self._brand.folder / declared.file
         found = hash_file(source)
+        if expected and found in read_erased(self._home, self._brand.name):  # the source still holds what was erased
+            source, found = self._held(dataset, declared, expected), expected.hash_md5
+        self._allowed(dataset, found)
         if expected and found != expected.hash_md5 and not accept_new:
             raise SnapshotMismatchError(self._brand.name, declared.file, expected.hash_md5, found)
         if not is_intact(workspace, found) and copy_whole(source, workspace) != found:
@@ -235,8 +268,8 @@ class DataProject:
 
     def _state(self, dataset: str, source: Path | None, workspace: Path) -> dict[str, Any]:
         return {
-            "source": source and _file_state(source),
-            "workspace": _file_state(workspace),
+            "source": source and file_state(source),
+            "workspace": file_state(workspace),
             "pointer": self._pointer_path(dataset).read_text(encoding="utf-8"),
             "remote": self._remote,
         }
@@ -246,7 +279,7 @@ class DataProject:
     def _store(self, dataset: str, path: Path, hash_md5: str) -> None:
         """Put a file into cache and remote, over what is damaged there."""
         cached = self._cached_path(hash_md5)
-        remote = None if is_url(self._remote) else _object_path(Path(self._remote), hash_md5)
+        remote = None if is_url(self._remote) else object_path(Path(self._remote), hash_md5)
         copies = [cached, *([remote] if remote else [])]
         damaged = [copy for copy in copies if not is_intact(copy, hash_md5)]
         if remote and not damaged:
@@ -270,22 +303,17 @@ class DataProject:
             try:
                 remote.fs.get_file(remote.oid_to_path(hash_md5), str(arriving))
             except FileNotFoundError as error:
-                raise DatasetError(
-                    f"{self._subject(dataset)}: no snapshot {hash_md5} in cache or remote; it was never imported, or the remote was emptied"
-                ) from error
+                raise SnapshotMissingError(self._subject(dataset), hash_md5) from error
             if not is_intact(arriving, hash_md5):
                 arriving.unlink()
                 self._stamp_path(dataset).unlink(missing_ok=True)  # the next import looks at the remote itself
-                raise DatasetError(
-                    f"{self._subject(dataset)}: the remote's copy of snapshot {hash_md5} is damaged and was not used; if the source "
-                    "still has these bytes, `brandhouse ingest` restores it, else restore a backup of the remote"
-                )
+                raise SnapshotDamagedError(self._subject(dataset), hash_md5)
             repo.cache.local.add(str(arriving), repo.fs, hash_md5)
             arriving.unlink()
         return cached
 
     def _cached_path(self, hash_md5: str) -> Path:
-        return _object_path(self._cache_dir, hash_md5)
+        return object_path(self._cache_dir, hash_md5)
 
     @contextmanager
     def _opened(self, dataset: str, written: list[Path]) -> Iterator[Any]:
@@ -297,13 +325,17 @@ class DataProject:
 
         self.ensure_initialised()
         try:
-            with disk_full_named(self._home), Repo(str(self._brand.folder), config=self._dvc_config()) as repo, repo.lock:
+            with (
+                disk_full_named(self._home),
+                Repo(str(self._brand.folder), config=run_config(self._home, self._brand.name, self._cache_dir, self._remote)) as repo,
+                repo.lock,
+            ):
                 yield repo
         except LockError as error:
             raise DataProjectLockedError(self._brand.name, self._lock_wait_seconds) from error
         except DvcException as error:
             raise DatasetError(f"{self._subject(dataset)}: the remote cannot be used: {str(error)[:300]}") from error
-        except _network_errors() as error:
+        except network_errors() as error:
             raise RetryableError(f"{self._subject(dataset)}: the remote does not answer ({type(error).__name__})") from error
         except OSError as error:
             raise DatasetError(
@@ -313,31 +345,18 @@ class DataProject:
             for leftover in (item for folder in written if folder.is_dir() for item in folder.glob("*.tmp")):
                 leftover.unlink()  # DVC writes under a temporary name first, and leaves it when the disk is full
 
-    def _dvc_config(self) -> dict[str, Any]:
-        return {
-            "core": {
-                "remote": "brand",
-                "no_scm": True,
-                "analytics": False,
-                "check_update": False,
-                "site_cache_dir": str(self._home / "cache" / "dvc-site"),
-            },
-            "cache": {"dir": str(self._cache_dir)},
-            "remote": {"brand": {"url": self._remote, **remote_credentials(self._brand.name, self._remote, os.environ)}},
-        }
-
-    def _local_config_text(self) -> str:
-        """For `dvc` commands typed in the brand's folder; holds no credentials."""
-        in_git = any((folder / ".git").exists() for folder in (self._brand.folder, *self._brand.folder.parents))
-        scm = "" if in_git else "    no_scm = true\n"
-        return f"[core]\n    remote = brand\n{scm}[cache]\n    dir = {self._cache_dir}\n['remote \"brand\"']\n    url = {self._remote}\n"
-
     def _is_in_local_remote(self, hash_md5: str, size_bytes: int) -> bool:
         """Whether the remote still has the object; one behind a URL is not asked at every call."""
         if is_url(self._remote):
             return True
-        path = _object_path(Path(self._remote), hash_md5)
+        path = object_path(Path(self._remote), hash_md5)
         return path.is_file() and path.stat().st_size == size_bytes
+
+    def _allowed(self, dataset: str, hash_md5: str) -> str:
+        """Return the hash of bytes that come in, unless they were erased."""
+        if hash_md5 in read_erased(self._home, self._brand.name):
+            raise ErasedBytesError(self._subject(dataset), hash_md5)
+        return hash_md5
 
     # -- names and locks -----------------------------------------------------------------------------------------
 
@@ -375,24 +394,3 @@ def _push(repo: Any, cached: Path, hash_md5: str) -> None:
         remote.check(hash_md5, check_hash=True)  # reads the whole object, once a machine; DVC removes it if it is damaged
     except (FileNotFoundError, ObjectFormatError):
         remote.add(str(cached), repo.fs, hash_md5, check_exists=False)
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What a remote raises that does not answer; the S3 client's errors are known only if a remote has loaded it."""
-    s3 = sys.modules.get("botocore.exceptions")
-    return (ConnectionError, TimeoutError, *([s3.BotoCoreError] if s3 else []))
-
-
-def _object_path(store: Path, hash_md5: str) -> Path:
-    """Where DVC 3 keeps an object in a local cache or remote."""
-    return store / "files" / "md5" / hash_md5[:2] / hash_md5[2:]
-
-
-def _file_state(path: Path) -> list[Any]:
-    info = path.stat()
-    return [str(path), info.st_size, info.st_mtime_ns, info.st_ino]
-
-
-def _write_if_other(path: Path, text: str) -> None:
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_whole(path, text)

@@ -1,14 +1,12 @@
-"""What Prefect must know about the brands: pools, queues and deployments, derived from `brand.toml` and kept equal to it.
+"""Makes the Prefect server's pools, queues, deployments and automations those that the brands declare, and starts runs.
 
-`desired_deployments` is pure; `register` makes the server match and says what it changed. `run_deployments` starts runs
-and follows them.
+What they should be is in `deployment_specs` and `automations`. `register` makes the server match and says what it changed;
+`run_deployments` starts runs and follows them.
 """
 
-import hashlib
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,177 +19,35 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy, Concurrency
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from brandhouse_flows.flow_parameters import score_parameters, train_parameters
-from brandhouse_shared.brands import Brand
-from brandhouse_shared.config import Isolation, Schedule
+from brandhouse_flows.automations import AutomationSpec, register_automations
+from brandhouse_flows.deployment_specs import OURS, DeploymentSpec, parameter_schema
+from brandhouse_flows.registration_changes import PAGE, Diff, read_all
 from brandhouse_shared.errors import BrandhouseError, join_bounded
-from brandhouse_shared.names import ModelKey
-from brandhouse_shared.settings import Settings
-
-SHARED_POOL = "brandhouse-pool"
-SILO_POOL_PREFIX = "brandhouse-silo-"
-OURS = "brandhouse"
-"""Tag of all deployments that this module made, and may remove."""
 
 WORKER_TYPE = "brandhouse-warm"
 CONCURRENCY = 8
-PAGE = 200
-RUNS_PER_BRAND = 2
-"""At once, so that an ingest need not wait for a long training."""
 
 FOLLOW_SECONDS = 0.3
 """Between two looks at a followed run; at several runs we look less often, for the server has to tell about all of them."""
 
 LONGEST_FOLLOW_SECONDS = 1.0
 
-FIXED_PARAMETERS = ("brand", "model", "dataset")
-"""What a deployment is for; a run may not change it."""
 
-_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentSpec:
-    """One deployment as it should be."""
-
-    flow: str
-    name: str
-    entrypoint: str
-    parameters: Mapping[str, Any]
-    pool: str
-    queue: str
-    queue_limit: int
-    tags: tuple[str, ...]
-    cron: str | None = None
-    timezone: str | None = None
-    description: str = ""
-
-    @property
-    def full_name(self) -> str:
-        """`flow/deployment`, as Prefect shows it."""
-        return f"{self.flow}/{self.name}"
-
-    @property
-    def digest(self) -> str:
-        """Hash of everything that is registered; an equal one needs no call."""
-        return hashlib.sha256(json.dumps([asdict(self), _parameter_schema(self)], sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """What a registration changed, as full names."""
-
-    created: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    unchanged: int = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there was nothing to do."""
-        return not (self.created or self.updated or self.removed)
-
-    def __str__(self) -> str:
-        lines = [f"{sign} {name}" for sign, names in (("+", self.created), ("~", self.updated), ("-", self.removed)) for name in names]
-        changes = f"{len(self.created)} created, {len(self.updated)} updated, {len(self.removed)} removed, {self.unchanged} unchanged"
-        return "\n".join([*lines, "nothing to do" if self.is_empty else changes])
-
-
-def train_deployment(key: ModelKey) -> str:
-    """Full name of the deployment that trains a model."""
-    return f"train/{key.dotted}"
-
-
-def score_deployment(key: ModelKey) -> str:
-    """Full name of the deployment that scores files with a model."""
-    return f"score/{key.dotted}"
-
-
-def ingest_deployment(brand: str) -> str:
-    """Full name of the deployment that ingests a brand's datasets."""
-    return f"ingest/{brand}"
-
-
-def pool_of(brand: Brand) -> str:
-    """The pool in which a brand's runs execute: the shared one, or its own."""
-    return f"{SILO_POOL_PREFIX}{brand.name}" if brand.config.isolation is Isolation.SILO else SHARED_POOL
-
-
-def desired_deployments(brands: Iterable[Brand], settings: Settings) -> list[DeploymentSpec]:
-    """The deployments of all brands, sorted by full name: `ingest` a brand and a scheduled dataset, `train` and `score` a model."""
-    specs = [spec for brand in brands for spec in _specs_of(brand, settings)]
-    return sorted(specs, key=lambda spec: spec.full_name)
-
-
-def _specs_of(brand: Brand, settings: Settings) -> list[DeploymentSpec]:
-    ingest = _spec(brand, settings, "ingest", brand.name, "brandhouse_flows.ingesting:ingest_brand", {"brand": brand.name}, None)
-    scheduled = [
-        _dataset_spec(brand, settings, name, dataset.schedule) for name, dataset in brand.config.datasets.items() if dataset.schedule
-    ]
-    of_models = [spec(brand, settings, key) for key in brand.model_keys for spec in (_train_spec, _score_spec)]
-    return [ingest, *scheduled, *of_models]
-
-
-def _dataset_spec(brand: Brand, settings: Settings, dataset: str, schedule: Schedule) -> DeploymentSpec:
-    """Who declares that a dataset is ingested by itself has said yes to new data; the contract still decides."""
-    parameters = {"brand": brand.name, "dataset": dataset, "accept_new": brand.config.capabilities.gets_new_data}
-    return _spec(brand, settings, "ingest", f"{brand.name}.{dataset}", "brandhouse_flows.ingesting:ingest_brand", parameters, schedule)
-
-
-def _train_spec(brand: Brand, settings: Settings, key: ModelKey) -> DeploymentSpec:
-    schedule = brand.model(key.model).schedule
-    return _spec(brand, settings, "train", key.dotted, "brandhouse_flows.training:train_model", train_parameters(key), schedule)
-
-
-def _score_spec(brand: Brand, settings: Settings, key: ModelKey) -> DeploymentSpec:
-    return _spec(brand, settings, "score", key.dotted, "brandhouse_flows.scoring:score_model", score_parameters(key), None)
-
-
-def _spec(
-    brand: Brand, settings: Settings, flow: str, name: str, entrypoint: str, parameters: Mapping[str, Any], schedule: Schedule | None
-) -> DeploymentSpec:
-    model = parameters.get("model")
-    model_tags = (f"model:{model}",) if model else ()
-    return DeploymentSpec(
-        flow=flow,
-        name=name,
-        entrypoint=entrypoint,
-        parameters=parameters,
-        pool=pool_of(brand),
-        queue=brand.name,
-        queue_limit=max(1, min(RUNS_PER_BRAND, settings.concurrent_runs)),
-        tags=(OURS, f"brand:{brand.name}", *model_tags, f"risk:{brand.config.risk}", f"template:{flow}"),
-        cron=schedule.cron if schedule else None,
-        timezone=schedule.timezone if schedule else None,
-        description=f"{brand.config.title}: {brand.config.models[model].description or brand.config.story}"
-        if model
-        else brand.config.story,
-    )
-
-
-def _parameter_schema(spec: DeploymentSpec) -> dict[str, Any]:
-    """JSON Schema of the parameters. The server refuses a run of one brand's deployment for another brand."""
-    properties: dict[str, Any] = {}
-    for position, (name, value) in enumerate(spec.parameters.items()):
-        allowed = {"enum": [value]} if name in FIXED_PARAMETERS else {}
-        properties[name] = {"title": name, "position": position, "default": value, "type": _JSON_TYPES[type(value)], **allowed}
-    return {"title": "Parameters", "type": "object", "properties": properties, "required": []}
-
-
-async def register(client: PrefectClient, specs: Sequence[DeploymentSpec]) -> Diff:
-    """Make the server's pools, queues and deployments those of `specs`; removes only what an earlier call made."""
+async def register(client: PrefectClient, specs: Sequence[DeploymentSpec], automations: Sequence[AutomationSpec] = ()) -> Diff:
+    """Make the server's pools, queues, deployments and automations those asked for; removes only what an earlier call made."""
     found = await _registered(client)
     wanted = {spec.full_name: spec for spec in specs}
     created = [spec for name, spec in wanted.items() if name not in found]
     updated = [spec for name, spec in wanted.items() if name in found and found[name].version != spec.digest]
     removed = [one for name, one in found.items() if name not in wanted]
-    await Registration(client).apply([*created, *updated], removed)
-    return Diff(
+    made = await Registration(client).apply([*created, *updated], removed)
+    changed = Diff(
         created=tuple(spec.full_name for spec in created),
         updated=tuple(spec.full_name for spec in updated),
         removed=tuple(one.full_name for one in removed),
         unchanged=len(wanted) - len(created) - len(updated),
     )
+    return changed + await register_automations(client, automations, {**{name: one.id for name, one in found.items()}, **made})
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +63,8 @@ class _Registered:
 
 async def _registered(client: PrefectClient) -> dict[str, _Registered]:
     """Read what the server has, as plain values: building Prefect's objects for thousands takes longer than asking for them."""
-    deployments = await _read_all(client, "/deployments/filter", {"deployments": _ours().model_dump(mode="json")})
-    flows = await _read_all(client, "/flows/filter", {"deployments": _ours().model_dump(mode="json")})
+    deployments = await read_all(client, "/deployments/filter", {"deployments": _ours().model_dump(mode="json")})
+    flows = await read_all(client, "/flows/filter", {"deployments": _ours().model_dump(mode="json")})
     flow_names = {flow["id"]: flow["name"] for flow in flows}
     found = [
         _Registered(
@@ -224,16 +80,6 @@ def _ours() -> DeploymentFilter:
     return DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
 
 
-async def _read_all(client: PrefectClient, path: Any, body: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    while True:
-        response = await client.request("POST", path, json={**body, "limit": PAGE, "offset": len(rows)})
-        page = response.json()
-        rows += page
-        if len(page) < PAGE:
-            return rows
-
-
 @dataclass
 class Registration:
     """Makes pools, queues and deployments: several requests at a time, each thing once."""
@@ -241,9 +87,10 @@ class Registration:
     client: PrefectClient
     _limiter: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(CONCURRENCY))
     _flow_ids: dict[str, UUID] = field(default_factory=dict)
+    _made: dict[str, UUID] = field(default_factory=dict)
 
-    async def apply(self, wanted: Sequence[DeploymentSpec], removed: Sequence[_Registered] = ()) -> None:
-        """Create or update the wanted ones, and remove the others."""
+    async def apply(self, wanted: Sequence[DeploymentSpec], removed: Sequence[_Registered] = ()) -> Mapping[str, UUID]:
+        """Create or update the wanted ones, and remove the others. Returns the wanted ones' ids by full name."""
         for pool in sorted({spec.pool for spec in wanted}):
             await self._ensure_pool(pool)
         for flow in sorted({spec.flow for spec in wanted}):
@@ -252,6 +99,7 @@ class Registration:
         await self._all(self._ensure_queue, [(pool, queue, limit) for (pool, queue), limit in queues.items()])
         await self._all(self._put, [(spec,) for spec in wanted])
         await self._all(self._remove, [(one,) for one in removed])
+        return self._made
 
     async def _all(self, call: Any, arguments: Iterable[tuple[Any, ...]]) -> None:
         async def limited(*values: Any) -> None:
@@ -281,13 +129,13 @@ class Registration:
         schedules = (
             [DeploymentScheduleCreate(schedule=CronSchedule(cron=spec.cron, timezone=spec.timezone), active=True)] if spec.cron else []
         )
-        await self.client.create_deployment(
+        self._made[spec.full_name] = await self.client.create_deployment(
             flow_id=self._flow_ids[spec.flow],
             name=spec.name,
             version=spec.digest,
             entrypoint=spec.entrypoint,
             parameters=dict(spec.parameters),
-            parameter_openapi_schema=_parameter_schema(spec),
+            parameter_openapi_schema=parameter_schema(spec),
             enforce_parameter_schema=True,
             work_pool_name=spec.pool,
             work_queue_name=spec.queue,

@@ -1,7 +1,6 @@
 """Fit the chosen candidate and the baselines, and say how good each is on the same hold-out."""
 
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,14 @@ import numpy.typing as npt
 
 from brandhouse_flows.baselines import build_baselines
 from brandhouse_flows.dask_folds import choose_scorer
-from brandhouse_flows.gates import ProductionComparison
+from brandhouse_flows.fresh_rows import find_fresh_rows
+from brandhouse_flows.gates import AgainstProduction, ProductionComparison
 from brandhouse_flows.importance import Importance, measure_importance
 from brandhouse_flows.leakage import Leak, rank_features
 from brandhouse_flows.material import Material
 from brandhouse_flows.planning import Plan
+from brandhouse_flows.prices import Usage
+from brandhouse_flows.run_usage import Meter
 from brandhouse_flows.scores import ScoreReport, bootstrap
 from brandhouse_flows.search import Choice, TrainingRows, build_candidate, choose_candidate, fit, predict
 from brandhouse_flows.slices import SliceScore, slice_scores
@@ -30,6 +32,9 @@ from brandhouse_shared.ledger.records import Version
 from brandhouse_shared.metrics import Task
 
 PRODUCTION = "production"
+FRESH_MIN_ROWS = 30
+"""Fewer hold-out rows that are new to production say nothing about which version is better."""
+
 IMPORTANCE_SECONDS = 0.2
 """For the card only, so it is kept short."""
 
@@ -45,12 +50,14 @@ class Fitted:
         estimator: Fitted.
         baselines: Name to fitted baseline.
         seconds: Of search and fits.
+        usage: Of the machine, by search and fits.
     """
 
     choice: Choice
     estimator: Any
     baselines: Mapping[str, Any]
     seconds: float
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +90,14 @@ def fit_models(plan: Plan, material: Material, code: ModelCode) -> Fitted:
     Raises:
         EntrypointError: If brand code fails.
     """
-    started = time.monotonic()
+    meter = Meter()
     subject, train = str(plan.key), material.split.train
     features, target = material.features.iloc[train], material.target.values[train]
     groups = None if material.groups is None else material.groups[train]
     choice = choose_candidate(code, plan.model, TrainingRows(features, target, groups), subject, choose_scorer(plan))
     estimator = fit(build_candidate(code, subject, choice.candidate, choice.params), features, target, subject)
     baselines = {name: fit(model, features, target, subject) for name, model in build_baselines(plan.model.task, features).items()}
-    return Fitted(choice, estimator, baselines, time.monotonic() - started)
+    return Fitted(choice, estimator, baselines, meter.seconds, meter.read(rows=len(train)))
 
 
 def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version | None, store: ArtifactStore) -> Evaluation:
@@ -114,6 +121,8 @@ def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version
         comparison = ProductionComparison(None, answer) if isinstance(answer, str) else ProductionComparison(PRODUCTION)
         others |= {} if isinstance(answer, str) else {PRODUCTION: answer}
     gates, seed = model.gates, model.split.seed
+    if plan.against is not AgainstProduction.NOT_WORSE and production is not None and PRODUCTION in others:
+        comparison = ProductionComparison(PRODUCTION, fresh=_compare_fresh(plan, material, production, prediction, others))
     report = bootstrap(model.metric, material.truth, prediction, others, gates.confidence, seed, groups=material.split.holdout_groups)
     if report.reason:
         raise DatasetError(f"{subject}: {model.metric} has no value on the hold-out: {report.reason}; choose another metric or split")
@@ -136,6 +145,27 @@ def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version
         statistics=feature_statistics(
             material.rows.iloc[material.split.train], Contract(model.inputs), prediction, material.target.classes
         ),
+    )
+
+
+def _compare_fresh(
+    plan: Plan, material: Material, production: Version, prediction: Floats, others: Mapping[str, Floats]
+) -> ScoreReport | str:
+    """Compare on the hold-out rows that production has not learned from, or say why that cannot be done."""
+    fresh = find_fresh_rows(plan, material, production)
+    if isinstance(fresh, str):
+        return fresh
+    if fresh.sum() < FRESH_MIN_ROWS:
+        return f"only {fresh.sum():,} of {len(fresh):,} hold-out rows are new to it; at least {FRESH_MIN_ROWS} are needed"
+    groups = material.split.holdout_groups
+    return bootstrap(
+        plan.model.metric,
+        material.truth[fresh],
+        prediction[fresh],
+        {name: other[fresh] for name, other in others.items()},
+        plan.model.gates.confidence,
+        plan.model.split.seed,
+        groups=None if groups is None else groups[fresh],
     )
 
 

@@ -10,6 +10,11 @@ def train_parameters(key: ModelKey) -> dict[str, Any]:
     return {"brand": key.brand, "model": key.model, "force": False, "estimator": "", "params": "", "sample": "", "dry_run": False}
 
 
+def retrain_parameters(key: ModelKey) -> dict[str, Any]:
+    """Of `brandhouse_aftercare.retrain_flow.retrain_model`."""
+    return {"brand": key.brand, "model": key.model, "trigger": "schedule", "reason": "its schedule"}
+
+
 def score_parameters(key: ModelKey) -> dict[str, Any]:
     """Of `scoring.score_model`."""
     texts = dict.fromkeys(("input", "output", "version", "keep", "separator", "encoding"), "")

@@ -7,6 +7,7 @@ The rules are the docstrings of `brandhouse_shared.config.Gates`.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from brandhouse_flows.leakage import Leak
@@ -49,6 +50,17 @@ class GateResult:
         return asdict(self)
 
 
+class AgainstProduction(StrEnum):
+    """What a version must show against the one in production. Judged on the same hold-out, with `gates.confidence`."""
+
+    NOT_WORSE = "not worse"
+    """The lower end of the gain is within `gates.production_tolerance_share`: somebody asked for this training."""
+    BETTER = "better"
+    """The lower end of the gain is above zero: a retraining that nobody asked for replaces nothing that is as good."""
+    BETTER_OR_BROKEN = "better, or not worse than a broken one"
+    """Better; not worse is enough if production itself breaks its threshold or loses to the best baseline on this hold-out."""
+
+
 @dataclass(frozen=True)
 class ProductionComparison:
     """How the version in production did on the same hold-out.
@@ -56,10 +68,13 @@ class ProductionComparison:
     Attributes:
         name: Its key in the score report's differences; None if it could not answer.
         refusal: Why it could not answer, such as a changed input schema; empty if it did.
+        fresh: The same report over those hold-out rows alone that production has not learned from, for a retraining; in words why
+            there is none; None: not asked for.
     """
 
     name: str | None
     refusal: str = ""
+    fresh: ScoreReport | str | None = None
 
 
 def judge(
@@ -70,6 +85,7 @@ def judge(
     slices: Sequence[SliceScore],
     leaks: Sequence[Leak] | None,
     latency_ms: float | None,
+    against: AgainstProduction = AgainstProduction.NOT_WORSE,
 ) -> list[GateResult]:
     """Apply every gate, in a fixed order.
 
@@ -81,11 +97,12 @@ def judge(
         slices: From `slice_scores`.
         leaks: From `find_leaks`; None if the check could not be made.
         latency_ms: Median milliseconds one row takes in the packaged runtime; None if it was not measured.
+        against: What must be shown against production.
     """
     return [
         _threshold(model, report),
         _baseline(model.gates, report, baselines),
-        _production(model.gates, report, production),
+        _production(model.gates, report, production, baselines, against),
         _slices(model, report, slices),
         _leakage(model.gates, leaks),
         _latency(model.serving.latency_budget_ms, latency_ms),
@@ -122,22 +139,45 @@ def _baseline(gates: Gates, report: ScoreReport, baselines: Sequence[str]) -> Ga
     return GateResult("baseline", best.low > 0, detail, best.low, 0.0)
 
 
-def _production(gates: Gates, report: ScoreReport, production: ProductionComparison | None) -> GateResult:
+def _production(
+    gates: Gates, report: ScoreReport, production: ProductionComparison | None, baselines: Sequence[str], against: AgainstProduction
+) -> GateResult:
     if production is None:
         return _not_applicable("production", "no version is in production")
     if production.name is None:
         refusal = production.refusal or "no reason given"
         return _not_applicable("production", f"not compared: production could not answer on this hold-out: {refusal}")
+    if isinstance(production.fresh, str):
+        return _unknown("production", f"not compared on rows that {production.name} has not learned from: {production.fresh}", 0.0)
+    report = production.fresh or report
     difference = report.differences.get(production.name)
     if difference is None or not math.isfinite(difference.low) or not math.isfinite(difference.score):
         return _unknown("production", f"the comparison with {production.name} is unknown; too few rows, or an undefined score")
+    broken = _broken_gate(gates, report, difference.score, baselines) if against is AgainstProduction.BETTER_OR_BROKEN else ""
+    if against is not AgainstProduction.NOT_WORSE and not broken:
+        of_rows = f" on {report.rows:,} rows that are new to both" if production.fresh else ""
+        detail = f"gain over {production.name} ({say_number(difference.score)}){of_rows}: {_gain(difference, report)}"
+        needed = "a retraining must be better: its lower end above 0"
+        return GateResult("production", difference.low > 0, f"{detail}; {needed}", difference.low, 0.0)
     # Non-inferiority: the worst that is still plausible must lie within the tolerance.
     limit = -gates.production_tolerance_share * abs(difference.score)
     detail = (
         f"gain over {production.name} ({say_number(difference.score)}): {_gain(difference, report)}; its lower end may be at worst "
-        f"{say_number(limit)} ({say_share(gates.production_tolerance_share)} of production's score)"
+        f"{say_number(limit)} ({say_share(gates.production_tolerance_share)} of production's score){broken}"
     )
     return GateResult("production", difference.low >= limit, detail, difference.low, limit)
+
+
+def _broken_gate(gates: Gates, report: ScoreReport, score: float, baselines: Sequence[str]) -> str:
+    """Which gate production's score on this hold-out breaks, in words; empty if none."""
+    sign = 1 if report.greater_is_better else -1
+    if gates.threshold is not None and sign * score < sign * gates.threshold:
+        return f"; that is enough, as production breaks its threshold {say_number(gates.threshold)} on these rows"
+    known = [report.differences[name].score for name in baselines if name in report.differences]
+    best = max((sign * one for one in known if math.isfinite(one)), default=-math.inf)
+    if gates.beat_baseline and sign * score < best:
+        return f"; that is enough, as production loses to the best baseline ({say_number(sign * best)}) on these rows"
+    return ""
 
 
 def _slices(model: ModelConfig, report: ScoreReport, slices: Sequence[SliceScore]) -> GateResult:

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from brandhouse_flows.events import emit_snapshot
 from brandhouse_flows.intake import Ingested, ingest
 from brandhouse_flows.prefect_steps import RETRYABLE_FAILURE, run_as_task
 from brandhouse_flows.snapshot_artifacts import publish_snapshot
@@ -29,6 +30,7 @@ def ingest_brand(brand: str, accept_new: bool = False, dataset: str = "") -> Sta
     ledger = open_ledger(settings.ledger_url.get_secret_value())
     try:
         declared = find_brand(settings.brands_dir, brand)
+        known = {(record.dataset, record.hash_md5) for record in ledger.snapshots(brand)}
         ingested = ingest(settings, declared, ledger, run_as_task, accept_new=accept_new, dataset=dataset or None)
     except RetryableError as error:
         return Failed(name=RETRYABLE_FAILURE, message=str(error))
@@ -36,6 +38,9 @@ def ingest_brand(brand: str, accept_new: bool = False, dataset: str = "") -> Sta
     get_run_logger().info(detail)
     for item in ingested:
         publish_snapshot(settings, declared, item.snapshot, ledger)
+    for record in ledger.snapshots(brand):
+        if (record.dataset, record.hash_md5) not in known:
+            emit_snapshot(brand, record.dataset, record.hash_md5, record.rows)
     return Completed(name="Ingested", message=detail)
 
 

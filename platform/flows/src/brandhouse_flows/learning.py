@@ -24,6 +24,7 @@ from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
 from brandhouse_flows.registration import build_record, deploy_model_zero, package_and_judge, store_and_register
 from brandhouse_flows.results import Learned, build_result, repeat_result
 from brandhouse_flows.resuming import find_finished
+from brandhouse_flows.run_usage import metered
 from brandhouse_flows.scores import ScoreReport
 from brandhouse_flows.search import Choice
 from brandhouse_flows.snapshot_records import take_snapshot
@@ -149,7 +150,7 @@ def rehearse(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step) -> Re
     started = time.monotonic()
     with _mirrored(plan, ledger, store), _on_record(plan, ledger) as ending:
         with TemporaryDirectory(prefix="brandhouse-package-") as folder:
-            learned = _learn(plan, ledger, store, step, step("snapshot", take_snapshot, *_dataset(plan), ledger), Path(folder))
+            learned = learn(plan, ledger, store, step, step("snapshot", take_snapshot, *_dataset(plan), ledger), Path(folder))
         ledger.record_result(build_result(plan, learned, None))
         rehearsal = _rehearsal(plan, learned, time.monotonic() - started)
         ending.outcome, ending.detail = "rehearsed", rehearsal.detail
@@ -173,7 +174,7 @@ def _on_record(plan: Plan, ledger: Ledger) -> Iterator[_Ending]:
         ending = _Ending()
         try:
             # Libraries that write (ONNX, skops, BentoML, temporary folders) say it in the operating system's words.
-            with disk_full_named(plan.settings.home):
+            with disk_full_named(plan.settings.home), metered(ledger, plan.key, "train", plan.run_id, plan.settings.actor):
                 yield ending
         except BaseException as error:
             _record_failure(plan, ledger, error)
@@ -247,7 +248,7 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         ledger.record_result(repeat_result(plan, known))
         return _unchanged(known, time.monotonic() - started)
     with TemporaryDirectory(prefix="brandhouse-package-") as folder:
-        learned = _learn(plan, ledger, store, step, snapshot, Path(folder))
+        learned = learn(plan, ledger, store, step, snapshot, Path(folder))
         record = build_record(plan, snapshot, learned.material, learned.fitted, learned.evaluation, learned.judged)
         version, stage = step("store, register, promote", store_and_register, plan, ledger, store, Path(folder), record)
     ledger.record_result(build_result(plan, learned, version.number))
@@ -272,8 +273,8 @@ def _dataset(plan: Plan) -> tuple[Settings, Brand, str]:
     return plan.settings, plan.brand, plan.model.dataset
 
 
-def _learn(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, snapshot: Snapshot, folder: Path) -> Learned:
-    """Go the way from a snapshot to a judged package in `folder`."""
+def learn(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, snapshot: Snapshot, folder: Path) -> Learned:
+    """Go the way from a snapshot to a judged package in `folder`. Nothing is registered."""
     code = load_brand_module(plan.brand, plan.model.entrypoint)
     check_params(code, plan.model, plan.wishes, str(plan.key))
     material = step("contract, split, features", prepare_material, plan, snapshot, code)
@@ -343,5 +344,6 @@ def _say(plan: Plan, evaluation: Evaluation, version: VersionKey, stage: Stage, 
         return f"{version}: {score}; all gates passed, in production"
     if stage is not Stage.CANDIDATE:
         return f"{version}: {score}; all gates passed, in {stage}; what it shows there: brandhouse trial {plan.key}"
-    why = "a high-risk brand's version waits for a person" if plan.brand.config.risk is Risk.HIGH else "waits for promotion"
-    return f"{version}: {score}; all gates passed; {why}: brandhouse promote {plan.key} --reason ..."
+    is_high = plan.brand.config.risk is Risk.HIGH
+    why, how = ("a high-risk brand's version waits for two people", " --approve") if is_high else ("waits for promotion", "")
+    return f"{version}: {score}; all gates passed; {why}: brandhouse promote {plan.key} --version v{version.number}{how} --reason ..."

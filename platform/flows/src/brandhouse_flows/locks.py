@@ -53,6 +53,30 @@ def training_lock(home: Path, key: ModelKey, run_id: str, *, rehearsal: bool = F
         _write(file, "")
 
 
+def training_under_way(home: Path, key: ModelKey) -> str:
+    """Which run of this machine trains a model now, such as `process 12, run 3f0c`; empty: none."""
+    try:
+        with (home / "locks" / f"{key.dotted}.lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _read(file) or "another process"
+    except FileNotFoundError:
+        pass
+    return ""
+
+
+def abandoned_training(home: Path, key: ModelKey) -> str | None:
+    """The run that held a model's lock when its process was killed; None if the lock is held, or was let go in order."""
+    if training_under_way(home, key):
+        return None
+    try:
+        found = _HOLDER.match((home / "locks" / f"{key.dotted}.lock").read_text().strip())
+    except FileNotFoundError:
+        return None
+    return found.group(1) if found else None
+
+
 def _read(file: IO[str]) -> str:
     file.seek(0)
     return file.read(200).strip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from brandhouse_flows.gates import AgainstProduction
 from brandhouse_flows.wishes import Wishes, apply_wishes
 from brandhouse_shared.brands import Brand, code_digest, find_brand
 from brandhouse_shared.config import ModelConfig
@@ -20,10 +21,10 @@ TEMPLATE_VERSION = "train/2"
 NO_COMMIT = "uncommitted"
 _COMMIT_LINE = "# branch.oid "
 _NO_COMMIT_YET = "(initial)"
-NOT_FINGERPRINTED = {"schedule", "serving", "trial", "monitoring", "description"}
+NOT_FINGERPRINTED = {"schedule", "serving", "trial", "monitoring", "retraining", "description"}
 """Parts of a model's declaration that do not change what is trained; of `serving`, the latency budget is a gate and counts."""
 
-DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share"}
+DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share", "subject"}
 """Parts of a dataset's declaration that do not change what is trained: a share that is exceeded stops the training."""
 
 ADDED_LATER: dict[str, object] = {"thousands": None, "skip_rows": 0, "strip": False, "others": False, "units": []}
@@ -44,6 +45,8 @@ class Plan:
 
     Attributes:
         model: What the brand declares, after the wishes.
+        against: What the new version must show against production; decides nothing about what is trained.
+        is_retraining: Whether the platform decided to train: the new version is tried beside production, whatever its brand's risk.
     """
 
     settings: Settings
@@ -56,6 +59,8 @@ class Plan:
     run_id: str
     run_url: str
     wishes: Wishes = field(default_factory=Wishes)
+    against: AgainstProduction = AgainstProduction.NOT_WORSE
+    is_retraining: bool = False
 
     @property
     def declaration_digest(self) -> str:

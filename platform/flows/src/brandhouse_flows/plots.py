@@ -104,7 +104,7 @@ def draw_comparison(report: ScoreReport) -> Plot:
             axes.plot([low, high], [position, position], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
             axes.plot([score], [position], "o", color=colour, markersize=9)
             axes.annotate(say_number(score), (score, position), (0, 9), textcoords="offset points", ha="center", color=colour, fontsize=9)
-        _name_rows(axes, [name for name, *_ in scores])
+        name_rows(axes, [name for name, *_ in scores])
         axes.set_ylim(len(scores) - 0.4, -0.8)
         axes.margins(x=0.14)
         axes.set_xlabel(f"{report.metric} ({'greater' if report.greater_is_better else 'smaller'} is better)")
@@ -114,7 +114,7 @@ def draw_comparison(report: ScoreReport) -> Plot:
         f"{METRICS[report.metric].description[:1].upper()}{METRICS[report.metric].description[1:]}. Bars: {say_share(report.confidence)} "
         f"intervals on the same {report.rows:,} hold-out rows."
     )
-    return _plot("comparison", "Score against baselines", caption, draw, left=0.26)
+    return make_plot("comparison", "Score against baselines", caption, draw, left=0.26)
 
 
 def draw_predicted(truth: NDArray[Any], prediction: NDArray[Any], target: str) -> Plot:
@@ -132,7 +132,7 @@ def draw_predicted(truth: NDArray[Any], prediction: NDArray[Any], target: str) -
         axes.grid(color=RULE)
 
     what = "Darker is more hold-out rows" if len(truth) > MAX_POINTS else "Each dot is a hold-out row"
-    return _plot("predicted", "Predicted against true", f"{what}; on the line the prediction is exact.", draw, left=0.17)
+    return make_plot("predicted", "Predicted against true", f"{what}; on the line the prediction is exact.", draw, left=0.17)
 
 
 def draw_residuals(truth: NDArray[Any], prediction: NDArray[Any], target: str) -> Plot:
@@ -153,7 +153,7 @@ def draw_residuals(truth: NDArray[Any], prediction: NDArray[Any], target: str) -
         axes.grid(axis="y", color=RULE)
 
     caption = "Dot: median; box: middle half; line: middle 80 %. Above zero the model says too little."
-    return _plot("residuals", "Errors by predicted value", caption, draw, left=0.18)
+    return make_plot("residuals", "Errors by predicted value", caption, draw, left=0.18)
 
 
 def draw_ranking(truth: NDArray[Any], probability: NDArray[Any], classes: Sequence[Scalar]) -> Plot:
@@ -178,8 +178,8 @@ def draw_ranking(truth: NDArray[Any], probability: NDArray[Any], classes: Sequen
 
     positive = f"Positive: {shorten(classes[1], 40)}, {say_share(base)} of the hold-out rows."
     if 0 < base < RARE_SHARE:
-        return _plot("precision-recall", "Precision and recall", positive, draw_precision)
-    return _plot("roc", "ROC", positive, draw_roc)
+        return make_plot("precision-recall", "Precision and recall", positive, draw_precision)
+    return make_plot("roc", "ROC", positive, draw_roc)
 
 
 def draw_calibration(happened: NDArray[Any], probability: NDArray[Any], of_what: str) -> Plot:
@@ -196,7 +196,7 @@ def draw_calibration(happened: NDArray[Any], probability: NDArray[Any], of_what:
         _label_shares(axes, "mean predicted probability", "share that happened")
 
     caption = f"Probability {shorten(of_what, 50)} in tenths of the rows, with 95 % ranges; on the dashed line it means what it says."
-    return _plot("calibration", "Calibration", caption, draw)
+    return make_plot("calibration", "Calibration", caption, draw)
 
 
 def draw_confusion(truth: NDArray[Any], prediction: NDArray[Any], classes: Sequence[Scalar]) -> Plot:
@@ -218,7 +218,7 @@ def draw_confusion(truth: NDArray[Any], prediction: NDArray[Any], classes: Seque
         axes.set_ylabel("true")
         axes.tick_params(length=0)
 
-    return _plot("confusion", "Confusion", "Each row adds up to all hold-out rows of that true class.", draw, left=0.24)
+    return make_plot("confusion", "Confusion", "Each row adds up to all hold-out rows of that true class.", draw, left=0.24)
 
 
 def draw_importance(importances: Sequence[Importance], metric_name: str) -> Plot:
@@ -228,7 +228,7 @@ def draw_importance(importances: Sequence[Importance], metric_name: str) -> Plot
     def draw(axes: Axes) -> None:
         losses = [item.loss for item in shown]
         axes.barh(range(len(shown)), losses, color=[BLUE if loss > 0 else MUTED for loss in losses], height=0.62)
-        _name_rows(axes, [item.feature for item in shown])
+        name_rows(axes, [item.feature for item in shown])
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlabel(f"loss of {metric_name} when shuffled")
@@ -237,10 +237,11 @@ def draw_importance(importances: Sequence[Importance], metric_name: str) -> Plot
     rest = len(importances) - len(shown)
     more = f"; the strongest {len(shown)} of {len(importances)}" if rest > 0 else ""
     caption = f"How much worse the score is when one feature is shuffled{more}."
-    return _plot("importance", "What the model leans on", caption, draw, left=0.4)
+    return make_plot("importance", "What the model leans on", caption, draw, left=0.4)
 
 
-def _plot(name: str, title: str, caption: str, draw: Callable[[Axes], None], left: float = 0.15) -> Plot:
+def make_plot(name: str, title: str, caption: str, draw: Callable[[Axes], None], left: float = 0.15) -> Plot:
+    """Draw into axes of the house's look. `left`: share of the width for what stands left of them."""
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DOTS_PER_INCH, facecolor=PAPER)
     axes = figure.add_axes((left, 0.15, 0.96 - left, 0.8))
     axes.set_axisbelow(True)
@@ -272,7 +273,8 @@ def _label_shares(axes: Axes, x: str, y: str) -> None:
     axes.grid(color=RULE)
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write names at the places 0, 1, ... of the vertical axis."""
     axes.set_yticks(range(len(names)), [_text(shorten(name, 24)) for name in names], parse_math=False)
     for label in axes.get_yticklabels():
         label.set(color=INK, fontsize=9)

@@ -22,6 +22,7 @@ from brandhouse_shared.artifacts import CARD_HTML_FILE, CARD_MARKDOWN_FILE, Arti
 from brandhouse_shared.brands import ModelCode
 from brandhouse_shared.config import Risk
 from brandhouse_shared.errors import BrandhouseError, EntrypointError, RetryableError
+from brandhouse_shared.ledger.guarding import guard
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import StageChange
 from brandhouse_shared.ledger.stages import Stage
@@ -64,6 +65,7 @@ def package_and_judge(
         evaluation.slices,
         evaluation.suspected_leaks(plan.model.gates.leakage_score),
         packaged.median_row_ms,
+        plan.against,
     )
     card = render_card(_collect_card_data(plan, snapshot, material, fitted, evaluation, packaged, gates))
     (folder / CARD_MARKDOWN_FILE).write_text(card.markdown, encoding="utf-8")
@@ -117,6 +119,7 @@ def _collect_card_data(
         plots=plots,
         runtime=packaged.manifest.runtime,
         trained_seconds=fitted.seconds,
+        usage=fitted.usage,
         created_at=datetime.now(UTC),
         run_url=plan.run_url,
     )
@@ -181,6 +184,7 @@ def store_and_register(plan: Plan, ledger: Ledger, store: ArtifactStore, folder:
 
     May be repeated after a passing fault: equal content is one artifact, and an equal record one version.
     """
+    guard(ledger, plan.brand, ACTOR)
     digest = store.save(plan.key, folder, {"fingerprint": record["fingerprint"]})
     version = register(ledger, store, record | {"artifact_digest": digest})
     return version, promote_if_allowed(plan, ledger, version, record["gates_passed"])
@@ -203,18 +207,27 @@ def register(ledger: Ledger, store: ArtifactStore, record: dict[str, Any]) -> Ve
 
 def promote_if_allowed(plan: Plan, ledger: Ledger, version: VersionKey, passed: bool) -> Stage:
     """Put a version that passed its gates into its model's first stage, unless a person has to decide; return its stage."""
-    if not passed or plan.brand.config.risk is Risk.HIGH:
+    to = _first_stage(plan, ledger)
+    # The shadow of a retraining answers nobody: what it shows is what people decide by.
+    if not passed or (_needs_people(plan, ledger, version) and not (plan.is_retraining and to is Stage.SHADOW)):
         return ledger.find_version(version).stage
     reason = "all gates passed on the hold-out"
-    change = StageChange(version=version, to=_first_stage(plan, ledger), actor=ACTOR, reason=reason, automatic=True)
+    change = StageChange(version=version, to=to, actor=ACTOR, reason=reason, automatic=True)
     return ledger.change_stage(change).to
+
+
+def _needs_people(plan: Plan, ledger: Ledger, version: VersionKey) -> bool:
+    """Whether people decide: by the present declaration, or by that under which the version was registered."""
+    return plan.brand.config.risk is Risk.HIGH or ledger.people_needed(version) > 0
 
 
 def _first_stage(plan: Plan, ledger: Ledger) -> Stage:
     """Production, or a trial beside it if there is something to be tried against; beside a canary, of which there is one, shadow."""
-    declared = Stage(plan.model.trial.first_stage)
     if ledger.production(plan.key) is None:
         return Stage.PRODUCTION
+    if plan.is_retraining:
+        return Stage.SHADOW
+    declared = Stage(plan.model.trial.first_stage)
     canaries = [version for version in ledger.trial_versions() if version.record.key == plan.key and version.stage is Stage.CANARY]
     return Stage.SHADOW if declared is Stage.CANARY and canaries else declared
 
@@ -231,12 +244,13 @@ def deploy_model_zero(
 ) -> VersionKey | None:
     """Register the best baseline and put it into production, so that a brand is live on its first day.
 
-    A high-risk brand's baseline waits for a person like any other version.
+    A high-risk brand's baseline waits for people like any other version.
     """
     name, score = best_baseline(plan, fitted, evaluation)
     difference = evaluation.report.differences[name]
+    guard(ledger, plan.brand, ACTOR)
     with TemporaryDirectory(prefix="brandhouse-zero-") as folder:
-        judged = _package_baseline(Path(folder), plan, material, fitted.baselines[name], name, code)
+        judged = package_baseline(Path(folder), plan, material, fitted.baselines[name], name, code)
         digest = store.save(plan.key, Path(folder), {"kind": "baseline"})
     record = build_record(plan, snapshot, material, fitted, evaluation, Judged(judged, [], Card("", ""))) | {
         "artifact_digest": digest,
@@ -257,14 +271,15 @@ def deploy_model_zero(
 
 
 def promote_model_zero(plan: Plan, ledger: Ledger, version: VersionKey, name: str) -> None:
-    """Put a registered baseline into production, unless the brand's risk class asks for a person."""
-    if plan.brand.config.risk is Risk.HIGH:
+    """Put a registered baseline into production, unless people have to agree to it."""
+    if _needs_people(plan, ledger, version):
         return
     reason = f"model zero: nothing passed its gates yet, the {name} baseline serves meanwhile"
     ledger.change_stage(StageChange(version=version, to=Stage.PRODUCTION, actor=ACTOR, reason=reason, automatic=True))
 
 
-def _package_baseline(folder: Path, plan: Plan, material: Material, estimator: Any, name: str, code: ModelCode) -> Package:
+def package_baseline(folder: Path, plan: Plan, material: Material, estimator: Any, name: str, code: ModelCode) -> Package:
+    """Write the artifact of a model zero into `folder`: the named baseline, fitted."""
     if name == DUMMY:
         return package_constant(
             folder,

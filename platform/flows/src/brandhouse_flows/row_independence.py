@@ -1,8 +1,9 @@
 """Whether a version gives a row the same number alone as among others, to the last bit.
 
-A request with one row is the measure: that is what a number of the online path is. Linear algebra takes another way through
-a matrix of one row than through one of many, and the last digits then differ; trees and element-wise arithmetic do not.
-Only versions that consist of nothing else are scored in blocks. Everything not listed here counts as influenced.
+A request with one row is the measure: that is what a number of the online path is. Trees and exact arithmetic give the same
+number anywhere; products with a vector and functions of double precision do so in an even number of rows, which is how they
+are always asked (`answering.PAIRED_OPERATORS`). Only versions that consist of nothing else are scored in blocks, and the
+first block is compared with its rows alone. Everything not listed here counts as influenced.
 """
 
 import json
@@ -11,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from brandhouse_shared.answering import PAIRED_OPERATORS
 from brandhouse_shared.artifacts import ONNX_FILE, SKOPS_FILE, Manifest, Runtime
 from brandhouse_shared.errors import join_bounded
 
 _EXACT = (
     "Abs Add And ArgMax ArgMin ArrayFeatureExtractor Binarizer Cast Ceil Clip Compress Concat Constant ConstantOfShape "
     "Div Equal Expand Flatten Floor Gather GatherElements GatherND Greater GreaterOrEqual Identity Imputer IsInf IsNaN "
-    "LabelEncoder Less LessOrEqual Max Min Mod Mul Neg Not OneHot OneHotEncoder Or Range Reshape Round Scaler Shape Sign "
+    "LabelEncoder Less LessOrEqual Max Min Mod Mul Neg Not OneHot OneHotEncoder Or Range Relu Reshape Round Scaler Shape Sign "
     "Slice Split Sqrt Squeeze StringConcat StringNormalizer Sub TopK Transpose TreeEnsemble TreeEnsembleClassifier "
     "TreeEnsembleRegressor Unsqueeze Where Xor ZipMap"
 )
@@ -69,7 +71,7 @@ def what_influences(folder: Path, manifest: Manifest) -> str:
         case Runtime.CONSTANT:
             return ""
         case Runtime.COMPILED:
-            found = sorted(set(_operators(folder / ONNX_FILE)) - EXACT_OPERATORS)
+            found = sorted(set(_operators(folder / ONNX_FILE)) - EXACT_OPERATORS - PAIRED_OPERATORS)
         case Runtime.PYTHON:
             found = sorted({name for name in _classes(folder / SKOPS_FILE) if not _is_exact(name)})
     return join_bounded(found, 5) if found else ""

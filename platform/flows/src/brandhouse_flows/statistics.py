@@ -48,7 +48,10 @@ def feature_statistics(
 
 
 def prediction_statistics(prediction: NDArray[Any], classes: Sequence[Scalar] = ()) -> Document:
-    """Describe predictions: deciles of numbers, or mean probability and share of each class."""
+    """Describe predictions: deciles of numbers, or mean probability and share of each class.
+
+    Of two classes also the deciles of the second one's probability, of more those of the greatest probability of a row.
+    """
     if prediction.ndim == 1:
         return {"rows": len(prediction), **_numbers(np.asarray(prediction, dtype=np.float64))}
     chosen = np.bincount(prediction.argmax(axis=1), minlength=prediction.shape[1])
@@ -58,8 +61,9 @@ def prediction_statistics(prediction: NDArray[Any], classes: Sequence[Scalar] = 
         name: {"mean_probability": _plain(mean), "predicted_share": _share(count, len(prediction))}
         for name, mean, count in zip(names, means, chosen, strict=True)
     }
-    positive = {"probability": _numbers(np.asarray(prediction[:, 1], dtype=np.float64))} if prediction.shape[1] == 2 else {}
-    return {"rows": len(prediction), "classes": described, **positive}
+    told = {"probability": prediction[:, 1]} if prediction.shape[1] == 2 else {"confidence": prediction.max(axis=1)}
+    views = {name: _numbers(np.asarray(values, dtype=np.float64)) for name, values in told.items()}
+    return {"rows": len(prediction), "classes": described, **views}
 
 
 def _describe(column: "pd.Series[Any]", field: InputField) -> Document:
@@ -88,7 +92,15 @@ def _numbers(values: NDArray[np.float64]) -> Document:
         "min": _plain(known.min()),
         "max": _plain(known.max()),
         "deciles": [_plain(value) for value in np.quantile(known, _DECILES)],
+        "bins": _bins(known),
     }
+
+
+def _bins(known: NDArray[np.float64]) -> Document:
+    """How many rows lie up to each inner decile and above the one before: exact where many rows have one value."""
+    edges = np.unique(np.quantile(known, _DECILES[1:-1]))
+    counts = np.bincount(np.searchsorted(edges, known, "left"), minlength=len(edges) + 1)
+    return {"edges": [_plain(edge) for edge in edges], "counts": [int(count) for count in counts]}
 
 
 def _number_field(known: "pd.Series[Any]") -> Document:

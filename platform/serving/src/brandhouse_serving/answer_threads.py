@@ -1,4 +1,4 @@
-"""Threads for requests with many rows: one brand never has all of them."""
+"""Threads for requests with many rows: one brand never has all of them, and the event loop goes on with small requests."""
 
 import asyncio
 import os
@@ -6,15 +6,27 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+LARGE_BYTES = 32_768
+"""A body of more bytes is read, and its answer written, in a thread: on the event loop that would hold up everybody else."""
+
+INLINE_ROWS = 64
+"""More rows are checked and asked about in a thread. So many take 15-400 us; a hand-over costs a part of that, twice."""
+
 T = TypeVar("T")
+
+
+def is_large(body: bytes) -> bool:
+    """Whether a request with this body is read in a thread."""
+    return len(body) > LARGE_BYTES
 
 
 class AnswerThreads:
     """As many threads as cores, and for each brand half of them."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, name: str = "answer") -> None:
+        """`threads` is their number, None: one a core, at least two; `name` is theirs in listings."""
         self._count = threads or max(2, os.cpu_count() or 2)
-        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="answer")
+        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix=name)
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def run(self, brand: str, work: Callable[[], T]) -> T:

@@ -33,6 +33,13 @@ class UnknownPredictionError(BrandhouseError):
         super().__init__(f"{key} made no prediction of that id; use an id from prediction_ids of its answers")
 
 
+class NoSuchPredictionError(BrandhouseError):
+    """A brand asked about a prediction that none of its models made, or that is kept no longer."""
+
+    def __init__(self, brand: str) -> None:
+        super().__init__(f"{brand} has no prediction of that id; use an id from prediction_ids of its answers")
+
+
 class DuplicateLabelError(BrandhouseError):
     """A second label came for the same prediction."""
 

@@ -45,7 +45,7 @@ class LabelStore:
         self._home = home
         self._log = log
         self._lock = threading.Lock()
-        self._seen: OrderedDict[Path, tuple[int, set[str]]] = OrderedDict()
+        self._seen: OrderedDict[Path, tuple[int, int, set[str]]] = OrderedDict()
 
     def add(self, key: ModelKey, prediction_id: str, label: Any, now: datetime) -> None:
         """Store the label of one prediction.
@@ -61,7 +61,7 @@ class LabelStore:
             DuplicateLabelError: If it has a label already.
         """
         path = self._path(key, prediction_id)
-        if not self._was_made(prediction_id):
+        if not await_record(self._log, prediction_id):
             raise UnknownPredictionError(key)
         record = {"id": prediction_id, "label": label, "at": now.astimezone(UTC).isoformat(timespec="milliseconds")}
         with self._lock, locked(path):
@@ -80,25 +80,33 @@ class LabelStore:
         adopt_earlier(self._home, key, day)
         return labels_file(self._home, key, day)
 
-    def _was_made(self, prediction_id: str) -> bool:
-        """Whether it is known; of one made just now by another process, a moment later."""
-        made_at = prediction_ids.parse(prediction_id).at_ms / 1000
-        while self._log.find(prediction_id) is None:
-            if not 0 <= time.time() - made_at < FRESH_SECONDS:
-                return False
-            time.sleep(FRESH_SECONDS / 10)
-        return True
-
     def _labelled(self, path: Path) -> set[str]:
-        """Ids with a label, read on from where this process stopped reading."""
-        position, seen = self._seen.pop(path, (0, set()))
+        """Ids with a label, read on from where this process stopped reading, unless the file was written anew since (an erasure)."""
+        inode = path.stat().st_ino if path.exists() else 0
+        known, position, seen = self._seen.pop(path, (inode, 0, set()))
+        if known != inode:
+            position, seen = 0, set()
         for record, end in read_labels(path, position):
             seen.add(record["id"])
             position = end
-        self._seen[path] = (position, seen)
+        self._seen[path] = (inode, position, seen)
         while len(self._seen) > KEPT_DAYS:
             self._seen.popitem(last=False)
         return seen
+
+
+def await_record(log: KnownPredictions, prediction_id: str) -> bool:
+    """Whether a prediction is known; of one made just now by another process, a moment later.
+
+    Raises:
+        InvalidNameError: If the text is no prediction id.
+    """
+    made_at = prediction_ids.parse(prediction_id).at_ms / 1000
+    while log.find(prediction_id) is None:
+        if not 0 <= time.time() - made_at < FRESH_SECONDS:
+            return False
+        time.sleep(FRESH_SECONDS / 10)
+    return True
 
 
 def check_label(manifest: Manifest, label: Any) -> None:

@@ -15,14 +15,17 @@ from brandhouse_serving.bento_mount import mount_bentos
 from brandhouse_serving.brand_calls import add_brand_calls
 from brandhouse_serving.description import add_description
 from brandhouse_serving.feedback import LabelStore
+from brandhouse_serving.following import Follower
 from brandhouse_serving.health_calls import add_health_calls
 from brandhouse_serving.lane import App, PredictLane
 from brandhouse_serving.open_inference import build_protocol_body, build_protocol_problem
 from brandhouse_serving.open_inference_calls import add_open_inference_calls
 from brandhouse_serving.parts import Parts, build_parts
 from brandhouse_serving.problems import Headers, build_body, build_problem
+from brandhouse_serving.provenance_calls import add_provenance_calls
 from brandhouse_serving.worker_place import ALONE, WorkerPlace
 from brandhouse_shared.errors import BrandhouseError
+from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.settings import Settings
 
 DESCRIPTION = "Predictions of one brand's models. With a brand's key, `/openapi.json` also describes that brand's models, field by field."
@@ -50,6 +53,7 @@ def create_app(settings: Settings, brands: Collection[str] | None = None, place:
     _add_error_handlers(app)
     add_health_calls(app, parts, settings)
     add_brand_calls(app, parts, LabelStore(settings.home, parts.log))
+    add_provenance_calls(app, parts, settings, open_ledger(settings.ledger_url.get_secret_value()))
     add_open_inference_calls(app, parts)
     add_description(app, parts)
     lane = build_lane(app, parts)
@@ -61,13 +65,20 @@ def _lifespan(parts: Parts) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(asyncio.to_thread(parts.keys.refresh), parts.router.refresh(), parts.router.prepare())
-        works = (parts.router.follow(parts.keys.refresh), parts.router.warm_up(), parts.trial_keeper.follow())
+        follower = Follower(parts.home, parts.trial_keeper.worker, parts.brands)
+        works = (
+            parts.router.follow(parts.keys.refresh),
+            parts.router.warm_up(),
+            parts.trial_keeper.follow(),
+            follower.follow(parts.router),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         yield
         # No request is left here: uvicorn has answered all of them. What they left to be written is written now.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        follower.close()
         await parts.close()
 
     return lifespan

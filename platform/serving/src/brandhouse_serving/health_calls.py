@@ -41,7 +41,7 @@ def add_health_calls(app: FastAPI, parts: Parts, settings: Settings) -> None:
         token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
         brand = None if _may_see_all_metrics(request, token) else caller_brand(parts, request)
         # With many models the text takes a while: requests are answered meanwhile.
-        text = await asyncio.to_thread(parts.metrics.render, brand)
+        text = await asyncio.to_thread(lambda: parts.metrics.render(brand, parts.checks.series()))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

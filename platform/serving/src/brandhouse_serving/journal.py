@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,12 +93,13 @@ def has_open_segments(home: Path) -> bool:
     return not all(is_closed(segment) for brand in brands_with_journals(home) for segment in find_segments(home, brand))
 
 
-def read_entries(segment: Path, naming: bytes = b"") -> Iterator[Entry]:
+def read_entries(segment: Path, naming: bytes = b"", tell_damage: Callable[[int], None] | None = None) -> Iterator[Entry]:
     """Yield what a journal holds, up to its last whole line. A journal that is gone holds nothing: it is Parquet by now.
 
     Args:
         segment: The journal.
         naming: Only lines that hold this are read, for speed.
+        tell_damage: Is told how many lines were passed over, if any were, instead of the program's log.
     """
     parse = _earlier_entry if segment.name.endswith(EARLIER_RELEASE) else _entry
     with contextlib.suppress(FileNotFoundError), segment.open("rb") as lines:
@@ -110,7 +111,9 @@ def read_entries(segment: Path, naming: bytes = b"") -> Iterator[Entry]:
                 yield parse(line)
             except (ValueError, TypeError, KeyError, IndexError, AttributeError, InvalidNameError):
                 damaged += 1
-        if damaged:
+        if damaged and tell_damage is not None:
+            tell_damage(damaged)
+        elif damaged:
             logger.error("%s: %d lines are damaged and passed over", segment.name, damaged)
 
 

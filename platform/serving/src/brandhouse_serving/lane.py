@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from brandhouse_serving.answer_threads import is_large
 from brandhouse_serving.bodies import ClientGoneError, Receive, read_body, read_headers
 from brandhouse_serving.dialects import V1, Call, Dialect
 from brandhouse_serving.keys import Scope, permit
@@ -66,9 +67,10 @@ class PredictLane:
         return self._parts.router.is_warm
 
     def note_memory(self) -> None:
-        """Bring the gauges of what is loaded up to date."""
+        """Bring the gauges of what is loaded, and the count of CPU seconds, up to date."""
         state = self._parts.residency.state
         self._parts.metrics.note_loaded(state.loaded, state.loaded_bytes)
+        self._parts.metrics.note_cpu()
 
     @property
     def metrics(self) -> Metrics:
@@ -145,11 +147,15 @@ class PredictLane:
     async def _answer(self, dialect: Dialect, call: Call, route: Route) -> tuple[int, Headers, bytes]:
         """Answer a call whose body is complete: what is limited at once, and counted as in flight, is this."""
         started = time.perf_counter()
-        rows = dialect.rows_of(call, route)
+        readers = self._parts.answerer.readers if is_large(call.body) else None
+        rows = dialect.rows_of(call, route) if readers is None else await readers.run(call.brand, lambda: dialect.rows_of(call, route))
         reply = await (self._parts.answerer.answer(route, rows) if route.trial is None else self._choose(call, route, rows))
         ids, now_ms = self._parts.make_ids(reply, len(rows))
-        body = dialect.answer_of(reply, ids, call)
-        self._parts.record(reply, rows, ids, now_ms, started)
+        if readers is None:
+            body = dialect.answer_of(reply, ids, call)
+        else:
+            body = await readers.run(call.brand, lambda: dialect.answer_of(reply, ids, call))
+        self._parts.record(reply, rows, ids, now_ms, started, dialect.rows_json(call))
         if route.trial is not None and call.version is None:
             self._parts.trials.note(route, call.body, reply, rows, ids)
         return 200, _headers_of(reply), body

@@ -113,7 +113,7 @@ class VersionLoader:
         manifest = _read_manifest(folder, version)
         if is_silo or manifest.runtime is artifacts.Runtime.PYTHON:
             return manifest, None, SILO_VERSION_BYTES
-        return manifest, _in_process_runtime(folder, manifest, version, self._answer_threads), _size_of(folder, manifest)
+        return manifest, _in_process_runtime(folder, manifest, version, self._answer_threads), memory_bytes_of(folder, manifest)
 
     def _find(self, version: Version) -> Path:
         try:
@@ -132,7 +132,8 @@ class VersionLoader:
         return SiloRuntime(self._silos, key, digest)
 
 
-def _size_of(folder: Path, manifest: Manifest) -> int:
+def memory_bytes_of(folder: Path, manifest: Manifest) -> int:
+    """Estimate what a version that needs no process of its own takes in memory."""
     if manifest.runtime is artifacts.Runtime.CONSTANT:
         return SILO_VERSION_BYTES
     return compiled_bytes((folder / ONNX_FILE).stat().st_size)

@@ -76,7 +76,13 @@ CANARY = "brandhouse_canary_answers"
 CANARY_STOPS = "brandhouse_canary_stops"
 WORKERS = "brandhouse_workers"
 WORKER_STARTS = "brandhouse_worker_starts"
+CPU_SECONDS = "brandhouse_cpu_seconds"
 CUT_CONNECTIONS = "brandhouse_connections_cut"
+CHECK_RED = "brandhouse_check_red"
+CHECK_STATE = "brandhouse_check_state"
+CHECK_VALUE = "brandhouse_check_value"
+CHECK_AGE = "brandhouse_check_age_seconds"
+CHECK_RAN = "brandhouse_check_ran_timestamp_seconds"
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
@@ -98,7 +104,18 @@ FAMILIES: Mapping[str, Family] = {
         Family(CANARY_STOPS, Kind.COUNTER, "Canaries that stopped themselves, by the test that did it", (*VERSION, "test")),
         Family(WORKERS, Kind.GAUGE, "Gateway processes that run", ()),
         Family(WORKER_STARTS, Kind.COUNTER, "Starts of gateway processes; more than processes: some have died", ()),
+        Family(CPU_SECONDS, Kind.COUNTER, "CPU seconds of gateway processes; brands' own processes are not in it", ()),
         Family(CUT_CONNECTIONS, Kind.COUNTER, "Connections cut, by cause", ("cause",)),
+        Family(CHECK_RED, Kind.GAUGE, "1: the newest finding of a monitor's check is red", (*MODEL, "check")),
+        Family(
+            CHECK_STATE,
+            Kind.GAUGE,
+            "1 for the state of the newest finding: green, red, unknown, not_applicable",
+            (*MODEL, "check", "state"),
+        ),
+        Family(CHECK_VALUE, Kind.GAUGE, "The number that decided the newest finding, in the check's unit", (*MODEL, "check")),
+        Family(CHECK_AGE, Kind.GAUGE, "Since the newest finding of a check, seconds", (*MODEL, "check")),
+        Family(CHECK_RAN, Kind.GAUGE, "When the newest finding of any check was made, seconds since 1970", MODEL),
     )
 }
 

@@ -4,14 +4,18 @@ A caller takes the series of a version or of a model once, keeps it, and adds to
 memory (`counter_files`). Everything that adds does so on the event loop's thread.
 """
 
+import itertools
 import math
+import time
 from bisect import bisect_left
+from collections.abc import Iterable
 from pathlib import Path
 
-from brandhouse_serving.counter_files import Cells, CounterFile, read_series, zero
+from brandhouse_serving.counter_files import Cells, CounterFile, Series, read_series, zero
 from brandhouse_serving.metric_families import (
     ANSWERS,
     ANSWERS_WIDTH,
+    CPU_SECONDS,
     CUT_CONNECTIONS,
     ERRORS,
     FALLBACKS,
@@ -113,6 +117,7 @@ class Metrics:
         self._folder = folder
         self._file = CounterFile(folder, worker)
         self._counts: dict[tuple[str, ...], Count] = {}
+        self._cpu_noted = 0.0
         zero([self.cells(one.family, *one.labels) for one in self._file.series() if _is_gauge(one.family)])
         self.count(WORKERS).add()
         self.count(WORKER_STARTS).add()
@@ -153,6 +158,12 @@ class Metrics:
         """Count a version put out of memory for the sake of others."""
         self.count(UNLOADS, *_labels(version)).add()
 
+    def note_cpu(self) -> None:
+        """Count the CPU seconds of this process since it was asked last."""
+        used = time.process_time()
+        self.count(CPU_SECONDS).add(used - self._cpu_noted)
+        self._cpu_noted = used
+
     def note_loaded(self, versions: int, memory_bytes: int) -> None:
         """Note what is in memory now."""
         self.count(LOADED).set(versions)
@@ -178,9 +189,15 @@ class Metrics:
         """Count no more. What was counted stays with the gateway."""
         self._file.close()
 
-    def render(self, brand: str | None = None) -> bytes:
-        """Return the series of all processes of the gateway, or those of one brand. Takes a while with many models: not for the loop."""
-        return exposition(self._file.series() if self._folder is None else read_series(self._folder), brand)
+    def render(self, brand: str | None = None, others: Iterable[Series] = ()) -> bytes:
+        """Return the series of all processes of the gateway, or those of one brand. Takes a while with many models: not for the loop.
+
+        Args:
+            brand: None: of all brands, and of the gateway itself.
+            others: Series that are not counted here, each of them whole.
+        """
+        counted = self._file.series() if self._folder is None else read_series(self._folder)
+        return exposition(itertools.chain(counted, others), brand)
 
 
 def _is_gauge(family: str) -> bool:

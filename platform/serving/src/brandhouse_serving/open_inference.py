@@ -54,6 +54,10 @@ class OpenInference:
         call.document = document
         return rows
 
+    def rows_json(self, call: Call) -> bytes | None:
+        """See `Dialect.rows_json`. The body has columns."""
+        return None
+
     def answer_of(self, reply: Reply, ids: Sequence[str], call: Call) -> bytes:
         """See `Dialect.answer_of`."""
         manifest, document = reply.loaded.manifest, call.document

@@ -59,6 +59,17 @@ INFER_ERRORS = {
 }
 
 
+REQUEST_KEY: Document = {
+    "name": "X-Request-Key",
+    "in": "header",
+    "required": False,
+    "description": "Who asks, as a pseudonym: the same key is answered by the same version while a canary has its share. "
+    "Without it the body decides. Hashed, never stored.",
+    "schema": {"type": "string"},
+}
+"""What makes a canary's share sticky, in both protocols."""
+
+
 def documented_protocol(answer: Document, errors: dict[str, str]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of a call: its answer, and its errors in the protocol's shape."""
     shape = {"$ref": "#/components/schemas/ProtocolError"}
@@ -87,7 +98,7 @@ def generic_infer_paths() -> Document:
 def _generic_infer(identifier: str, summary: str, parameters: list[Document]) -> Document:
     tensor = _tensor({"type": "string"}, DATATYPES, _DATA)
     body = {"required": True, "content": {"application/json": {"schema": _request_schema([tensor], None)}}}
-    return {**_infer_operation(identifier, summary, [TAG]), "parameters": parameters, "requestBody": body}
+    return {**_infer_operation(identifier, summary, [TAG]), "parameters": [*parameters, REQUEST_KEY], "requestBody": body}
 
 
 def _infer_operation(identifier: str, summary: str, tags: list[str]) -> Document:
@@ -103,6 +114,7 @@ def _infer_operation(identifier: str, summary: str, tags: list[str]) -> Document
         "summary": summary,
         "tags": tags,
         "security": [{"key": []}],
+        "parameters": [REQUEST_KEY],
         "responses": documented_protocol(answer, INFER_ERRORS),
     }
 

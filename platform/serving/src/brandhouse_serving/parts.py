@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from brandhouse_serving import prediction_ids
 from brandhouse_serving.brand_directory import BrandDirectory
+from brandhouse_serving.check_series import CheckSeries
 from brandhouse_serving.failures import UnavailableError
 from brandhouse_serving.keys import KeyRing
 from brandhouse_serving.loading import VersionLoader
@@ -41,6 +43,9 @@ class Parts:
     residency: Residency
     trials: TrialAnswerer
     trial_keeper: TrialKeeper
+    checks: CheckSeries
+    home: Path
+    brands: list[str] | None
     _version_series: dict[VersionKey, VersionSeries] = field(default_factory=dict)
     _model_series: dict[ModelKey, ModelSeries] = field(default_factory=dict)
 
@@ -72,7 +77,9 @@ class Parts:
         now_ms = time.time_ns() // 1_000_000
         return prediction_ids.make_many(reply.loaded.key, now_ms, count), now_ms
 
-    def record(self, reply: Reply, rows: Sequence[Any], ids: Sequence[str], now_ms: int, started: float) -> None:
+    def record(
+        self, reply: Reply, rows: Sequence[Any], ids: Sequence[str], now_ms: int, started: float, rows_json: bytes | None = None
+    ) -> None:
         """Write an answer down and count it.
 
         Args:
@@ -81,11 +88,13 @@ class Parts:
             ids: One a row.
             now_ms: The time in the ids.
             started: `time.perf_counter()` when the request was complete.
+            rows_json: The request's objects as JSON on one line, if they came so.
         """
         version = reply.loaded.key
         seconds = time.perf_counter() - started
         rule = reply.loaded.rule
-        self.log.append(Answer(version, ids, rows, reply.predictions, reply.probabilities, now_ms, seconds * 1000, reply.served_by, rule))
+        outputs = reply.predictions, reply.probabilities
+        self.log.append(Answer(version, ids, rows, *outputs, now_ms, seconds * 1000, reply.served_by, rule, rows_json))
         series = self._version_series.get(version)
         if series is None:
             series = self._version_series[version] = self.metrics.of(version)
@@ -132,4 +141,7 @@ def build_parts(settings: Settings, brands: Collection[str] | None, place: Worke
         residency=residency,
         trials=TrialAnswerer(answerer),
         trial_keeper=TrialKeeper(settings.home, ledger, router.trials, metrics),
+        checks=CheckSeries(ledger),
+        home=settings.home,
+        brands=None if brands is None else sorted(brands),
     )

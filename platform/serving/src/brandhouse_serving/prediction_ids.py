@@ -54,19 +54,20 @@ def make_many(version: VersionKey, now_ms: int, count: int) -> list[str]:
     prefix = f"{version.brand}.{version.model}.v{version.number}.{now_ms:011x}."
     if count == 1:
         return [prefix + _draw()]
-    return [prefix + text for text in _digits(count)]
+    text = _digits(count)
+    return [prefix + text[start : start + 16] for start in range(0, 16 * count, 16)]
 
 
 def _draw() -> str:
     if not _drawn:
-        _drawn.extend(_digits(DRAWN_AT_ONCE))
+        text = _digits(DRAWN_AT_ONCE)
+        _drawn.extend(text[start : start + 16] for start in range(0, 16 * DRAWN_AT_ONCE, 16))
     return _drawn.pop()
 
 
-def _digits(count: int) -> list[str]:
+def _digits(count: int) -> str:
     # 12 bytes are exactly 16 digits of base64, so that one call encodes all.
-    text = base64.urlsafe_b64encode(os.urandom(RANDOM_BYTES * count)).decode()
-    return [text[start : start + 16] for start in range(0, 16 * count, 16)]
+    return base64.urlsafe_b64encode(os.urandom(RANDOM_BYTES * count)).decode()
 
 
 def parse(text: str) -> PredictionId:

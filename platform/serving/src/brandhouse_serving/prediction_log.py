@@ -81,6 +81,7 @@ class Answer:
         latency_ms: From the request's last byte to the answer, milliseconds.
         served_by: `production`, or what answered in its place: `previous`, `baseline`.
         rule: What of it may be kept.
+        rows_json: `rows` as JSON on one line, if the client sent them so: then they are not written as JSON once more.
     """
 
     version: VersionKey
@@ -92,6 +93,7 @@ class Answer:
     latency_ms: float
     served_by: str
     rule: LogRule
+    rows_json: bytes | None = None
 
 
 class PredictionLog(Protocol):
@@ -200,9 +202,12 @@ class JournaledPredictionLog:
         rule = answer.rule
         if not rule.stores_predictions:
             return answer.ids, answer.latency_ms, answer.served_by
-        rows, withheld = answer.rows, rule.hashed + rule.dropped
-        if withheld:  # else the rows are as the contract has let them pass: declared fields, all of which may be kept
+        rows: Any = answer.rows
+        withheld = rule.hashed + rule.dropped
+        if withheld:
             rows = [self._kept(answer.version.brand, rule, row) for row in rows]
+        elif answer.rows_json is not None:  # the rows are as the contract has let them pass: declared fields, all of which may be kept
+            rows = orjson.Fragment(answer.rows_json)
         return answer.ids, answer.latency_ms, answer.served_by, rows, withheld, answer.predictions, answer.probabilities
 
     def _kept(self, brand: str, rule: LogRule, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +219,7 @@ class JournaledPredictionLog:
 
     def _hash(self, brand: str, field: str, value: Any) -> str:
         key = self._keys.get(brand) or self._keys.setdefault(brand, load_hash_key(self._home, brand))
-        return "hmac:" + hmac.digest(key, orjson.dumps([field, value]), "sha256").hex()[:32]
+        return hash_value(key, field, value)
 
     def _add_queue(self, brand: str) -> _Queue:
         return self._queues.setdefault(brand, _Queue())
@@ -282,6 +287,17 @@ class JournaledPredictionLog:
 def _most_open_files() -> int:
     """A quarter of the files that this process may have open: the rest is for connections and models."""
     return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+
+def hash_value(key: bytes, field: str, value: Any) -> str:
+    """A personal value as the log keeps it: equal values of a field stay recognisable, the value does not.
+
+    Args:
+        key: The brand's, from `load_hash_key`.
+        field: Name of the field.
+        value: As it came in the request.
+    """
+    return "hmac:" + hmac.digest(key, orjson.dumps([field, value]), "sha256").hex()[:32]
 
 
 def load_hash_key(home: Path, brand: str) -> bytes:

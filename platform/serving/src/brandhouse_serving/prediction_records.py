@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from brandhouse_serving import prediction_ids
 from brandhouse_serving.journal import find_segments, read_entries
 from brandhouse_serving.labels import adopt_earlier, labels_file, read_labels
-from brandhouse_serving.prediction_table import DAY_MS, Rows, day_folder, day_of, find_parts, rows_by_day, schema
+from brandhouse_serving.prediction_lookup import as_dicts, find_request
+from brandhouse_serving.prediction_table import DAY_MS, Rows, day_of, find_parts, rows_by_day, schema
 from brandhouse_shared.config import FieldType, InputField, Privacy
 from brandhouse_shared.names import ModelKey
 
@@ -67,13 +67,10 @@ def find_record(home: Path, prediction_id: str) -> dict[str, Any] | None:
 
     Raises:
         InvalidNameError: If the text is no prediction id.
+        LogDamagedError: If a file in which it may be cannot be read.
     """
-    parsed = prediction_ids.parse(prediction_id)
-    key = parsed.version.model_key
-    row = _find_in_journals(home, key, prediction_id)
-    for part in find_parts(day_folder(home, key, parsed.at_ms)):
-        row = row or _find_in_part(part, prediction_id)
-    return None if row is None else _record(row)
+    found = find_request(home, prediction_id)
+    return None if found is None else record_of(found.row)
 
 
 def read(home: Path, key: ModelKey, since: datetime, until: datetime, fields: Mapping[str, InputField] | None = None) -> "pd.DataFrame":
@@ -126,7 +123,7 @@ class StoredPredictionRecords:
 
     def _rows(self, folder: Path, fresh: Rows | None) -> Iterator[dict[str, Any]]:
         if fresh is not None:
-            yield from _as_dicts(fresh)
+            yield from as_dicts(fresh)
         for part in reversed(find_parts(folder)):
             for table in _read_part(part):
                 yield from reversed(table.to_pylist())
@@ -137,31 +134,6 @@ def _rows_in_journals(home: Path, key: ModelKey) -> dict[str, Rows]:
     naming = f'"{key.dotted}.v'.encode()
     entries = (entry for segment in find_segments(home, key.brand) for entry in read_entries(segment, naming))
     return {day: rows for (_, day), rows in rows_by_day(entry for entry in entries if entry.version.model_key == key).items()}
-
-
-def _find_in_journals(home: Path, key: ModelKey, prediction_id: str) -> dict[str, Any] | None:
-    for segment in find_segments(home, key.brand):
-        for entry in read_entries(segment, naming=prediction_id.encode()):
-            (rows,) = rows_by_day([entry]).values()
-            for row in _as_dicts(rows):
-                if row["id"] == prediction_id:
-                    return row
-    return None
-
-
-def _find_in_part(part: Path, prediction_id: str) -> dict[str, Any] | None:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    with contextlib.suppress(FileNotFoundError), pq.ParquetFile(part) as file:
-        for number in range(file.num_row_groups):
-            ids = file.metadata.row_group(number).column(0).statistics
-            if ids is None or not ids.has_min_max or ids.min <= prediction_id <= ids.max:
-                place = pc.index(file.read_row_group(number, columns=["id"])["id"], prediction_id).as_py()
-                if place >= 0:
-                    (row,) = file.read_row_group(number).slice(place, 1).to_pylist()
-                    return dict(row)
-    return None
 
 
 def _rows_between(home: Path, key: ModelKey, days: list[str], first_ms: int, end_ms: int) -> "pyarrow.Table":
@@ -219,12 +191,8 @@ def _labels_of_day(home: Path, key: ModelKey, day: str) -> list[dict[str, Any]]:
     return [label for label, _ in read_labels(labels_file(home, key, day))]
 
 
-def _as_dicts(rows: Rows) -> Iterator[dict[str, Any]]:
-    for values in zip(*rows.values(), strict=True):
-        yield dict(zip(rows, values, strict=True))
-
-
-def _record(row: dict[str, Any]) -> dict[str, Any]:
+def record_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the log as people read it: without the columns that do not apply to it."""
     at = row["at"] if isinstance(row["at"], datetime) else datetime.fromtimestamp(row["at"] / 1000, UTC)
     record = row | {"at": at.isoformat(timespec="milliseconds"), "prediction": _prediction(row)}
     del record["value"]

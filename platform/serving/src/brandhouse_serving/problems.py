@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from brandhouse_serving.failures import DuplicateLabelError, UnavailableError, UnknownPredictionError
+from brandhouse_serving.failures import DuplicateLabelError, NoSuchPredictionError, UnavailableError, UnknownPredictionError
 from brandhouse_shared.errors import (
     BrandhouseError,
     ContractViolationError,
@@ -43,6 +43,7 @@ _STATUS: tuple[tuple[type[BrandhouseError], int, str], ...] = (
     (ForbiddenError, 403, "forbidden"),
     (UnknownModelError, 404, "unknown_model"),
     (UnknownPredictionError, 404, "unknown_prediction"),
+    (NoSuchPredictionError, 404, "unknown_prediction"),
     (DuplicateLabelError, 409, "duplicate_label"),
     (ContractViolationError, 422, "invalid_input"),
     (UnavailableError, 503, "unavailable"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from brandhouse_serving.answer_threads import INLINE_ROWS, AnswerThreads
 from brandhouse_serving.failures import UnavailableError, VersionFailedError
 from brandhouse_serving.loading import LoadedVersion, VersionLoader
 from brandhouse_serving.router import Route
@@ -59,6 +60,8 @@ class Answerer:
     def __init__(self, ledger: Ledger, loader: VersionLoader) -> None:
         self._ledger = ledger
         self._loader = loader
+        # Not those that versions compute in: one that hangs must not keep its brand's requests from being read and timed out.
+        self.readers = AnswerThreads(name="read")
         self._found: dict[VersionKey, list[Slot]] = {}
         self._recorded: dict[tuple[VersionKey, str], float] = {}
         self._records: set[asyncio.Task[None]] = set()
@@ -77,7 +80,7 @@ class Answerer:
         slot = route.production
         try:
             loaded = slot.loaded or await slot.load(route.brand)
-            return await ask(loaded, rows, route.config.serving.timeout_seconds, PRODUCTION, "")
+            return await self.ask(loaded, route, rows, PRODUCTION, "")
         except VersionFailedError as failure:
             return await self._answer_otherwise(route, rows, failure)
 
@@ -89,7 +92,24 @@ class Answerer:
             VersionFailedError: If it cannot answer.
         """
         loaded = slot.loaded or await slot.load(route.brand)
-        return await ask(loaded, rows, route.config.serving.timeout_seconds, served_by, "")
+        return await self.ask(loaded, route, rows, served_by, "")
+
+    async def ask(self, loaded: LoadedVersion, route: Route, rows: Sequence[Any], served_by: str, reason: str) -> Reply:
+        """Answer one request from one loaded version.
+
+        Raises:
+            ContractViolationError: If the rows contradict its input schema.
+            VersionFailedError: If it cannot answer.
+        """
+        if len(rows) > INLINE_ROWS:
+            columns = await self.readers.run(route.key.brand, lambda: loaded.contract.parse_rows(rows))
+        else:
+            columns = loaded.contract.parse_rows(rows)
+        scores = await loaded.runtime.predict(columns, route.config.serving.timeout_seconds)
+        if len(scores) != len(rows):
+            raise VersionFailedError(loaded.key, "answered another number of rows than asked")
+        predictions, probabilities = predictions_of(loaded.manifest, scores)
+        return Reply(loaded, predictions, probabilities, served_by, reason)
 
     async def settle(self) -> None:
         """Return when all fallbacks are in the ledger."""
@@ -100,13 +120,13 @@ class Answerer:
         loaded = await self._first_loadable([*filter(None, [route.previous]), *await self._earlier(route)], route)
         if loaded is not None:
             try:
-                return await ask(loaded, rows, route.config.serving.timeout_seconds, PREVIOUS, failure.reason)
+                return await self.ask(loaded, route, rows, PREVIOUS, failure.reason)
             except (VersionFailedError, ContractViolationError):
                 logger.info("%s cannot answer either", loaded.key)
         last_resort = route.production.loaded or loaded or await self._first_loadable(await self._model_zero(route), route)
         if last_resort is None:
             raise UnavailableError(route.key, failure.reason)
-        return await ask(last_resort.as_baseline(), rows, route.config.serving.timeout_seconds, BASELINE, failure.reason)
+        return await self.ask(last_resort.as_baseline(), route, rows, BASELINE, failure.reason)
 
     async def _first_loadable(self, slots: Sequence[Slot], route: Route) -> LoadedVersion | None:
         for slot in slots:
@@ -145,21 +165,6 @@ class Answerer:
         )
         self._records.add(task)
         task.add_done_callback(self._records.discard)
-
-
-async def ask(loaded: LoadedVersion, rows: Sequence[Any], timeout_seconds: float, served_by: str, reason: str) -> Reply:
-    """Answer one request from one loaded version.
-
-    Raises:
-        ContractViolationError: If the rows contradict its input schema.
-        VersionFailedError: If it cannot answer.
-    """
-    columns = loaded.contract.parse_rows(rows)
-    scores = await loaded.runtime.predict(columns, timeout_seconds)
-    if len(scores) != len(rows):
-        raise VersionFailedError(loaded.key, "answered another number of rows than asked")
-    predictions, probabilities = predictions_of(loaded.manifest, scores)
-    return Reply(loaded, predictions, probabilities, served_by, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that a promotion changes nothing under a running request; a new version is loade
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from brandhouse_serving.limits import Gate, LimitBook, TokenBucket
 from brandhouse_serving.loading import VersionLoader
 from brandhouse_serving.residency import VERSION_BYTES
 from brandhouse_serving.slots import Slot
+from brandhouse_serving.stage_following import StageFollower
 from brandhouse_serving.trial_routes import RouteTrial, TrialBook
 from brandhouse_shared.brands import Brand
 from brandhouse_shared.config import ModelConfig
@@ -70,10 +71,10 @@ class Router:
 
     def __init__(self, ledger: Ledger, directory: BrandDirectory, loader: VersionLoader, processes: int = 1) -> None:
         """`processes` share the limits of each model evenly."""
-        self._ledger = ledger
+        self._stages = StageFollower(ledger)
         self._directory = directory
         self._loader = loader
-        self._seq = -1
+        self._undeclared: set[ModelKey] = set()
         self._wanted: dict[ModelKey, VersionKey] = {}
         self._slots: dict[ModelKey, tuple[Slot, Slot | None]] = {}
         self._production: dict[ModelKey, Version] = {}
@@ -91,6 +92,11 @@ class Router:
     def is_current(self) -> bool:
         """Whether the ledger was read a short while ago."""
         return time.monotonic() - self._seen_at < STALE_SECONDS
+
+    @property
+    def seq(self) -> int:
+        """Of the newest stage event that was taken over; -1: none was looked for yet."""
+        return self._stages.seq
 
     @property
     def is_warm(self) -> bool:
@@ -141,23 +147,17 @@ class Router:
 
     async def refresh(self, *, with_trials: bool = True) -> None:
         """Look into the ledger once and take over what has changed; `with_trials`: versions in canary and shadow, too."""
-        seq = await asyncio.to_thread(self._ledger.last_seq)
+        changes = await asyncio.to_thread(self._stages.read)
         self._seen_at = time.monotonic()
-        if seq == self._seq:
+        if changes is None:
             return
-        production = await asyncio.to_thread(self._ledger.production_versions)
-        trials = await asyncio.to_thread(self._ledger.trial_versions) if with_trials else []
-        await asyncio.to_thread(self._directory.reread, {key.brand for key in production})
-        served = {key: version for key, version in production.items() if self._declared(key)}
-        self._wanted = {key: version.key for key, version in served.items()}
-        self._production = served
-        for key in self._slots.keys() - served.keys():
-            del self._slots[key]
-        for key, version in served.items():
-            self._take_over(key, version)
-        self._take_over_trials(trials)
-        self._rebuild()
-        self._seq = seq
+        await asyncio.to_thread(self._directory.reread, {version.key.brand for version in changes.versions})
+        changed = {*self._stages.take_over(changes), *self._undeclared}
+        for key in changed:
+            self._take_over(key, self._stages.production.get(key))
+        self._take_over_trials(self._stages.trials if with_trials else [])
+        self._rebuild(changed)
+        self._stages.settle(changes)
 
     async def prepare(self) -> None:
         """Import what answering needs, so that no request waits for it."""
@@ -191,7 +191,17 @@ class Router:
         """Return when all switches under way are done; for a clean stop and for tests."""
         await asyncio.gather(*self._switches)
 
-    def _take_over(self, key: ModelKey, version: Version) -> None:
+    def _take_over(self, key: ModelKey, version: Version | None) -> None:
+        """Take over which version of a model is in production; None: none is."""
+        is_declared = self._declared(key)
+        if version is None or not is_declared:
+            for known in (self._slots, self._wanted, self._production):
+                known.pop(key, None)
+            # The declaration may come after the version: it is looked for again when something happens.
+            (self._undeclared.discard if version is None else self._undeclared.add)(key)
+            return
+        self._undeclared.discard(key)
+        self._wanted[key], self._production[key] = version.key, version
         present = self._slots.get(key)
         if present is None:
             self._slots[key] = (self._trial_slot(version) or Slot(version, self._loader), None)
@@ -233,7 +243,7 @@ class Router:
                 logger.error("%s is on trial and cannot be loaded: %s", version, failure)
             return
         self.trials.note_load(version, "")
-        self._rebuild()
+        self._rebuild([version.model_key])
 
     async def _switch(self, key: ModelKey, version: Version, present: tuple[Slot, Slot | None], tried: Slot | None) -> None:
         """Load a new version while the old one answers, then let requests go to the new one."""
@@ -254,12 +264,18 @@ class Router:
             slot.is_standby = False
             if previous is not None:
                 previous.is_standby = True
-            self._rebuild()
+            self._rebuild([key])
 
-    def _rebuild(self) -> None:
-        """Make the table anew. A route that stays as it is stays the same object: with a thousand models few change."""
-        found = {key: self._route(key, *slots) for key, slots in sorted(self._slots.items())}
-        self._table = MappingProxyType({key: route for key, route in found.items() if route is not None})
+    def _rebuild(self, keys: Collection[ModelKey] | None = None) -> None:
+        """Make the table anew, with new routes of these models, None: of all. A route that stays as it is stays the same object."""
+        table = dict(self._table)
+        for key in self._slots.keys() | table.keys() if keys is None else keys:
+            route = self._route(key, *self._slots[key]) if key in self._slots else None
+            if route is None:
+                table.pop(key, None)
+            else:
+                table[key] = route
+        self._table = MappingProxyType(table)
 
     def _route(self, key: ModelKey, production: Slot, previous: Slot | None) -> Route | None:
         brand = self._directory.known(key.brand)

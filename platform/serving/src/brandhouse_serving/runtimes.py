@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from brandhouse_serving.answer_threads import AnswerThreads
+from brandhouse_serving.answer_threads import INLINE_ROWS, AnswerThreads
 from brandhouse_serving.failures import VersionFailedError
 from brandhouse_serving.scores import Scores, check_scores
 from brandhouse_serving.silo_pool import SiloPool
@@ -18,8 +18,6 @@ from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey, VersionKey
 
 Columns = Mapping[str, list[Any]]
-INLINE_ROWS = 64
-"""Up to so many rows a compiled version is asked on the event loop: 15-200 us, less than a thread's hand-over costs."""
 
 
 class Runtime(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from brandhouse_serving.limits import MAX_BODY_BYTES
 from brandhouse_serving.loading import LoadedVersion
-from brandhouse_serving.open_inference_schemas import PROTOCOL_ERROR_SCHEMA, generic_infer_paths, infer_paths
+from brandhouse_serving.open_inference_schemas import PROTOCOL_ERROR_SCHEMA, REQUEST_KEY, generic_infer_paths, infer_paths
 from brandhouse_serving.router import Route
 from brandhouse_shared.artifacts import Manifest
 from brandhouse_shared.config import FieldType, InputField
@@ -46,6 +46,9 @@ ERROR_SCHEMA: Document = {
     },
 }
 REPEATED_HEADER = "A header that decides something was sent twice"
+FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
+"""Schemas of errors that FastAPI describes and that never come."""
+
 AUTH_ERRORS = {"401": "No key, or an unknown, expired or revoked one", "403": "The key belongs to another brand or lacks the scope"}
 FEEDBACK_ERRORS = {
     **AUTH_ERRORS,
@@ -137,6 +140,7 @@ def predict_operation(route: Route, loaded: LoadedVersion) -> Document:
         "description": route.config.description,
         "tags": [route.key.brand],
         "security": [{"key": []}],
+        "parameters": [REQUEST_KEY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {"200": _json("Predictions, one per row", reply_schema(loaded.manifest)), **error_responses(PREDICT_ERRORS)},
     }
@@ -170,7 +174,8 @@ def build_openapi(generic: Document, models: Iterable[tuple[Route, LoadedVersion
         paths |= infer_paths(route, loaded)
     components = dict(generic.get("components", {}))
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "`brandhouse keys create BRAND`"}}
-    components["schemas"] = {"Error": ERROR_SCHEMA, "ProtocolError": PROTOCOL_ERROR_SCHEMA}
+    of_calls = {name: schema for name, schema in components.get("schemas", {}).items() if name not in FRAMEWORK_ERRORS}
+    components["schemas"] = {**of_calls, "Error": ERROR_SCHEMA, "ProtocolError": PROTOCOL_ERROR_SCHEMA}
     return {**generic, "paths": paths, "components": components}
 
 
@@ -201,7 +206,7 @@ _GENERIC_PREDICT: Document = {
     "summary": "Predict; which fields a row has is described with the brand's key",
     "tags": ["models"],
     "security": [{"key": []}],
-    "parameters": [_path_parameter("brand"), _path_parameter("model")],
+    "parameters": [_path_parameter("brand"), _path_parameter("model"), REQUEST_KEY],
     "requestBody": {
         "required": True,
         "content": {

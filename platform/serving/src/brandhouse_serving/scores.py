@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from brandhouse_serving.failures import VersionFailedError
@@ -20,7 +21,7 @@ def check_scores(scores: Scores, subject: str) -> Scores:
     """
     # What is not finite makes the sum so; a sum may also leave the finite numbers by itself, and is then not believed.
     is_flat = isinstance(scores[0], float)
-    if math.isfinite(sum(scores) if is_flat else sum(map(sum, scores))):
+    if math.isfinite(sum(scores) if is_flat else sum(chain.from_iterable(scores))):
         return scores
     for score in scores:
         if not (math.isfinite(score) if isinstance(score, float) else all(map(math.isfinite, score))):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brandhouse_serving.failures import VersionFailedError
-from brandhouse_serving.replies import Answerer, Reply, ask
+from brandhouse_serving.replies import Answerer, Reply
 from brandhouse_serving.router import Route
 from brandhouse_serving.runtimes import SiloRuntime
 from brandhouse_serving.slots import Slot
@@ -134,7 +134,7 @@ class Comparer:
         """Ask here, or on the requests' event loop if the version answers from another process: its connections live there."""
         loaded, route = question.asked.loaded, question.route
         if loaded is not None and not isinstance(loaded.runtime, SiloRuntime):
-            return await ask(loaded, question.rows, route.config.serving.timeout_seconds, "", "")
+            return await self._answerer.ask(loaded, route, question.rows, "", "")
         answering = self._answerer.answer_from(question.asked, route, question.rows, "")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answering, requests))
 

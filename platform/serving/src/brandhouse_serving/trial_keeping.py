@@ -35,7 +35,7 @@ class TrialKeeper:
         self._book = book
         self._metrics = metrics
         # Not the process id alone: another process may get it again, and what an earlier one wrote must stay.
-        self._worker = f"{os.getpid()}-{time.time_ns() // 1_000_000}"
+        self.worker = f"{os.getpid()}-{time.time_ns() // 1_000_000}"
         self._written: dict[Trial, int] = {}
         self._counted: dict[Trial, dict[str, int]] = {}
 
@@ -69,7 +69,7 @@ class TrialKeeper:
         for evidence in changed:
             self._count(evidence)
         self._counted = {trial: counts for trial, counts in self._counted.items() if trial in self._written}
-        return [evidence.document(self._worker) for evidence in changed]
+        return [evidence.document(self.worker) for evidence in changed]
 
     def _count(self, evidence: Evidence) -> None:
         """Add to the metrics what has come since the last time: requests do not wait for that, and only this thread may add."""

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from brandhouse_serving.request_totals import claim, keep_totals
+
 _PREFIX = "brandhouse-gateway-"
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is this user's alone
 _LOCK = "lock"
 
 
@@ -37,15 +40,21 @@ def gateway_folder(home: Path) -> Iterator[Path]:
 
     It is in memory where the system has a place for that: what is counted in it must not wait for a disk.
     """
-    shared = Path("/dev/shm")  # noqa: S108 - the folder made in it is this user's alone
-    parent = shared if os.access(shared, os.W_OK) else _made(home / "gateways")
+    parent = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else _made(home / "gateways")
     _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+    claim(folder, home)
     with _locked(folder):
         try:
             yield folder
         finally:
+            keep_totals(folder, home)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def running_gateways(home: Path) -> list[Path]:
+    """Folders of the gateways of this machine, of whichever home; one may end meanwhile."""
+    return [folder for parent in (_IN_MEMORY, home / "gateways") for folder in parent.glob(f"{_PREFIX}*")]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What happened after deployments, one entry each. Inside a transaction that `database` opened."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -24,6 +25,12 @@ def select_entries(
     query = select(entries).where(*(entries.c[column] == str(value) for column, value in wanted.items() if value is not None))
     order = entries.c.seq.asc() if oldest_first else entries.c.seq.desc()
     return query.where(entries.c.seq > after_seq).order_by(order).limit(limit)
+
+
+def select_since(kind: EntryKind, brand: str, since: datetime) -> Select[Any]:
+    """Query a brand's entries of a kind from a time on, oldest first."""
+    chosen = (entries.c.kind == str(kind), entries.c.brand == brand, entries.c.at >= since)
+    return select(entries).where(*chosen).order_by(entries.c.seq)
 
 
 def select_newest(kind: EntryKind, brand: str | None) -> Select[Any]:

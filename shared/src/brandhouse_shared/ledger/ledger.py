@@ -4,18 +4,20 @@ Appends only; the database refuses everything else. All writes, of all processes
 order of commits. Each method is one transaction.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from sqlalchemy import Select, Table, select, text
 
+from brandhouse_shared.ledger import approvals as approval_log
 from brandhouse_shared.ledger import entries as entry_log
 from brandhouse_shared.ledger import keys as key_log
 from brandhouse_shared.ledger import runs as run_log
 from brandhouse_shared.ledger import versions as version_log
 from brandhouse_shared.ledger.database import Database
 from brandhouse_shared.ledger.records import (
+    Approval,
     DeploymentRecord,
     Entry,
     EntryKind,
@@ -49,7 +51,8 @@ from brandhouse_shared.ledger.rows import (
     read_stage_event,
     read_version,
 )
-from brandhouse_shared.ledger.status import STATUS_SQL, TRIALS_SQL, read_status_rows
+from brandhouse_shared.ledger.stages import Stage
+from brandhouse_shared.ledger.status import CHECKS_SQL, STATUS_SQL, TRIALS_SQL, read_status_rows
 from brandhouse_shared.ledger.tables import deployments, fallbacks, key_events, run_results, runs, snapshots, stage_events, versions
 from brandhouse_shared.names import ModelKey, VersionKey
 
@@ -173,10 +176,51 @@ class Ledger:
         Raises:
             StageChangeError: If actor or reason is empty, or the present stage does not allow it.
             GateError: If it is to enter production, its gates failed, and the change is not forced.
+            ApprovalError: If it would answer users and people still have to agree.
             UnknownVersionError: If there is no such version.
         """
         with self.database.writing() as connection:
             return version_log.change_stage(connection, change)
+
+    def require_people(self, brand: str, people: int, actor: str, reason: str) -> Entry | None:
+        """Record how many people must agree before a version of a brand answers users; None if that is known already.
+
+        More are needed at once, of every version; fewer only of versions that are registered afterwards.
+        """
+        if people == self.people_required(brand):  # the common case takes no turn of the writers
+            return None
+        with self.database.writing() as connection:
+            return approval_log.require(connection, brand, people, actor, reason, datetime.now(UTC))
+
+    def people_required(self, brand: str) -> int:
+        """How many people must agree to a version of a brand that is registered now."""
+        newest = self.entries(EntryKind.APPROVAL, brand, "", approval_log.RULE, limit=1)
+        return int(newest[0].value or 0) if newest else 0
+
+    def people_needed(self, version: VersionKey) -> int:
+        """How many people must agree before this version answers users; 0: nobody has to be asked."""
+        with self.database.reading() as connection:
+            return approval_log.people_needed(connection, version)
+
+    def approvals(self, version: VersionKey, to: Stage = Stage.PRODUCTION) -> list[Entry]:
+        """Who agrees that a version goes to a stage, one entry a person; what was used up by a promotion does not count."""
+        with self.database.reading() as connection:
+            return approval_log.approvals(connection, version, to)
+
+    def approve(self, change: StageChange, login: str | None = None) -> Approval:
+        """Record that the change's actor agrees to it, and make it if nobody is missing any more.
+
+        Args:
+            change: To canary or production.
+            login: Under which name the actor was logged in on the machine, kept as a fact.
+
+        Raises:
+            StageChangeError: If the change is not allowed, needs no agreement, or the actor has agreed already.
+            GateError: If its gates failed, and it is not forced.
+            UnknownVersionError: If there is no such version.
+        """
+        with self.database.writing() as connection:
+            return version_log.approve(connection, change, login)
 
     def rollback(self, key: ModelKey, actor: str, reason: str, to: int | None = None) -> StageEvent:
         """Bring the version back that was in production before, or version `to` if it ever was there.
@@ -230,6 +274,13 @@ class Ledger:
         found = (read_version(row) for row in self._rows(version_log.select_production()))
         return {version.record.key: version for version in found}
 
+    def deployed_versions(self, keys: Collection[ModelKey] | None = None) -> list[Version]:
+        """The versions in production, shadow or canary of these models, None: of all, in the order in which they came there.
+
+        Of given models only their own rows are read: how many there are besides makes no difference.
+        """
+        return [read_version(row) for row in self._rows(version_log.select_deployed(keys))]
+
     def trial_versions(self) -> list[Version]:
         """The versions of all models that are in shadow or canary, in the order in which they came there."""
         return [read_version(row) for row in self._rows(version_log.select_trials())]
@@ -237,7 +288,7 @@ class Ledger:
     def status_rows(self) -> list[StatusRow]:
         """One row per model: its production version, or else its newest; ordered by brand and model."""
         with self.database.reading() as connection:
-            return read_status_rows(connection.execute(text(STATUS_SQL)), connection.execute(text(TRIALS_SQL)))
+            return read_status_rows(*(connection.execute(text(query)) for query in (STATUS_SQL, TRIALS_SQL, CHECKS_SQL)))
 
     # Deployments, keys, fallbacks
 
@@ -292,7 +343,12 @@ class Ledger:
     # After deployment
 
     def record_entry(self, entry: Entry) -> Entry:
-        """Append what happened after a deployment, and return it with its place."""
+        """Append what happened after a deployment, and return it with its place.
+
+        Raises:
+            LedgerError: If it is an approval: those are made by `approve` and `require_people` only.
+        """
+        approval_log.refuse_loose([entry])
         with self.database.writing() as connection:
             return entry_log.add(connection, entry)
 
@@ -310,6 +366,20 @@ class Ledger:
         """Entries by what is given, newest first unless asked otherwise; `model=""` are those of a brand as a whole."""
         query = entry_log.select_entries(kind, brand, model, name, after_seq, limit, oldest_first=oldest_first)
         return [read_entry(row) for row in self._rows(query)]
+
+    def record_decided(
+        self, kind: EntryKind, brand: str, since: datetime, decide: Callable[[Sequence[Entry]], Sequence[Entry]]
+    ) -> list[Entry]:
+        """Append the entries that `decide` makes of a brand's entries of a kind, oldest first, in one turn.
+
+        Nobody writes between the reading and the writing, so that of several processes that decide at once each sees what the
+        one before it decided. `decide` must be quick and must not use the ledger: all writers wait for it.
+        """
+        with self.database.writing() as connection:
+            known = [read_entry(row) for row in connection.execute(entry_log.select_since(kind, brand, since))]
+            decided = decide(known)
+            approval_log.refuse_loose(decided)
+            return [entry_log.add(connection, entry) for entry in decided]
 
     def newest_entries(self, kind: EntryKind, brand: str | None = None) -> list[Entry]:
         """What holds now: the newest entry of each brand, model and name, ordered by these."""

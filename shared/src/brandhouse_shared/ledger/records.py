@@ -260,6 +260,8 @@ class StageChange(Record):
     """Promote although the gates failed; recorded as `forced`."""
     share: FiniteFloat | None = None
     """Of the requests that a canary answers, above 0 and below 1. None: `stages.DEFAULT_SHARE` for a canary."""
+    at: UtcTime | None = None
+    """When it happens, for a caller with a clock of its own. None: now."""
 
 
 class StageEvent(Record):
@@ -280,6 +282,17 @@ class StageEvent(Record):
     at: UtcTime
     share: float | None = None
     """Of the requests that a canary answers from here on; None for other stages."""
+
+
+class Approval(Record):
+    """A person's agreement, and what came of it."""
+
+    entry: "Entry"
+    """As recorded."""
+    missing: int
+    """People who still have to agree."""
+    event: StageEvent | None
+    """The stage change, if nobody was missing any more."""
 
 
 class OnTrial(Record):
@@ -310,6 +323,10 @@ class StatusRow(Record):
     """Who made the version's latest stage change."""
     on_trial: tuple[OnTrial, ...] = ()
     """Other versions in canary and shadow, in the order in which they came there."""
+    checks: str | None = None
+    """The worst of the newest states of its monitors' checks: red, unknown, green, not_applicable. None: none ran of late."""
+    red_checks: tuple[str, ...] = ()
+    """Names of the checks that are red, in alphabetical order."""
 
     @property
     def key(self) -> VersionKey:

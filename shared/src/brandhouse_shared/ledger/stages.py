@@ -23,7 +23,7 @@ class Stage(StrEnum):
     PRODUCTION = "production"
     """Answers all requests but the canary's."""
     RETIRED = "retired"
-    """Answers nobody any more; a promotion or rollback brings it back."""
+    """Answers nobody any more; a promotion or rollback brings it back, a trial lets it be looked at beside production."""
 
 
 DEFAULT_SHARE = 0.1
@@ -47,7 +47,7 @@ _ALLOWED: dict[Stage, tuple[Stage, ...]] = {
     Stage.SHADOW: (Stage.CANARY, Stage.PRODUCTION, Stage.RETIRED),
     Stage.CANARY: (Stage.SHADOW, Stage.PRODUCTION, Stage.RETIRED),
     Stage.PRODUCTION: (Stage.RETIRED,),
-    Stage.RETIRED: (Stage.PRODUCTION,),
+    Stage.RETIRED: (Stage.SHADOW, Stage.CANARY, Stage.PRODUCTION),
 }
 
 

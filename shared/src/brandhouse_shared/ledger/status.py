@@ -47,6 +47,18 @@ WHERE e.to_stage IN ('shadow', 'canary') AND NOT EXISTS (
 ORDER BY e.seq
 """
 
+# The newest state of each check among the newest entries: a house of 1,000 models writes so many in five days, and a
+# listing must not go through years of them.
+CHECKS_SQL = """
+SELECT brand, model, name, state FROM ledger_entries WHERE seq IN (
+  SELECT MAX(seq) FROM ledger_entries
+  WHERE kind = 'check' AND seq > (SELECT COALESCE(MAX(seq), 0) FROM ledger_entries) - 50000
+  GROUP BY brand, model, name)
+ORDER BY brand, model, name
+"""
+
+_WORST_FIRST = ("red", "unknown", "green", "not_applicable")
+
 
 def read_status(url: str) -> list[StatusRow]:
     """Return one row per model, ordered by brand and model.
@@ -65,17 +77,22 @@ def read_status(url: str) -> list[StatusRow]:
     return open_ledger(url).status_rows()
 
 
-def read_status_rows(rows: Iterable[Iterable[Any]], trials: Iterable[Iterable[Any]]) -> list[StatusRow]:
-    """Make rows from what `STATUS_SQL` and `TRIALS_SQL` found; times may be text (SQLite) or aware datetimes."""
+def read_status_rows(rows: Iterable[Iterable[Any]], trials: Iterable[Iterable[Any]], checks: Iterable[Iterable[Any]]) -> list[StatusRow]:
+    """Make rows from what `STATUS_SQL`, `TRIALS_SQL` and `CHECKS_SQL` found; times may be text (SQLite) or aware datetimes."""
     on_trial: dict[tuple[str, str], list[OnTrial]] = {}
     for brand, model, version, stage, share in trials:
         on_trial.setdefault((brand, model), []).append(OnTrial(version=version, stage=stage, share=share))
-    return [_read_row(tuple(row), on_trial) for row in rows]
+    states: dict[tuple[str, str], dict[str, str]] = {}
+    for brand, model, name, state in checks:
+        states.setdefault((brand, model), {})[name] = state
+    return [_read_row(row, on_trial, states.get(row[:2], {})) for row in map(tuple, rows)]
 
 
-def _read_row(values: tuple[Any, ...], on_trial: Mapping[tuple[str, str], Sequence[OnTrial]]) -> StatusRow:
+def _read_row(values: tuple[Any, ...], on_trial: Mapping[tuple[str, str], Sequence[OnTrial]], checks: Mapping[str, str]) -> StatusRow:
     others = tuple(one for one in on_trial.get(values[:2], ()) if one.version != values[2])
-    return StatusRow.model_validate(dict(zip(StatusRow.model_fields, (*values, others), strict=True)))
+    worst = next((state for state in _WORST_FIRST if state in checks.values()), None)
+    red = tuple(name for name, state in checks.items() if state == "red")
+    return StatusRow.model_validate(dict(zip(StatusRow.model_fields, (*values, others, worst, red), strict=True)))
 
 
 def _sqlite_path(url: str) -> Path | None:
@@ -92,7 +109,7 @@ def _read_sqlite(path: Path) -> list[StatusRow] | None:
     try:
         if connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() != [(HEAD,)]:  # noqa: S608 - a constant
             return None
-        return read_status_rows(connection.execute(STATUS_SQL), connection.execute(TRIALS_SQL))
+        return read_status_rows(connection.execute(STATUS_SQL), connection.execute(TRIALS_SQL), connection.execute(CHECKS_SQL))
     except sqlite3.Error:
         return None
     finally:

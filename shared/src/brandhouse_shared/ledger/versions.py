@@ -1,14 +1,15 @@
 """Versions and their stages: queries and appends, inside a transaction that `database` opened."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select
 
 from brandhouse_shared.errors import IncompleteRecordError, StageChangeError, UnknownVersionError
-from brandhouse_shared.ledger.records import StageChange, StageEvent, Version, VersionRecord, missing_fields
+from brandhouse_shared.ledger import approvals
+from brandhouse_shared.ledger.records import Approval, StageChange, StageEvent, Version, VersionRecord, missing_fields
 from brandhouse_shared.ledger.rows import append, columns_of, of_model, of_version, read_version
 from brandhouse_shared.ledger.stages import (
     Cause,
@@ -75,6 +76,14 @@ def select_trials() -> Select[Any]:
     return select_versions().where(stage_events.c.to_stage.in_([Stage.SHADOW, Stage.CANARY])).order_by(stage_events.c.seq)
 
 
+def select_deployed(keys: Collection[ModelKey] | None) -> Select[Any]:
+    """Query the versions in production or on trial, of these models only if they are given."""
+    query = select_versions().where(stage_events.c.to_stage.in_([Stage.PRODUCTION, Stage.SHADOW, Stage.CANARY]))
+    if keys is not None:
+        query = query.where(or_(false(), *(of_model(versions, key) for key in sorted(keys))))
+    return query.order_by(stage_events.c.seq)
+
+
 def find_production(connection: Connection, key: ModelKey) -> Version | None:
     """Return a model's version in production, None if it has none."""
     row = connection.execute(select_production().where(of_model(stage_events, key))).one_or_none()
@@ -87,8 +96,40 @@ def change_stage(connection: Connection, change: StageChange, cause: Cause = Cau
     Raises:
         StageChangeError: If actor or reason is empty, or the present stage does not allow it.
         GateError: If the gates failed, production is asked for, and it is neither forced nor a rollback.
+        ApprovalError: If people still have to agree to it, and it is no rollback.
         UnknownVersionError: If there is no such version.
     """
+    version, share = _check_change(connection, change, cause)
+    if cause is not Cause.ROLLED_BACK:  # one person may always go back to what people have agreed to before
+        approvals.check_approved(connection, version.key, change.to, share)
+    if change.to is Stage.PRODUCTION:
+        _replace_production(connection, change)
+    change = change.model_copy(update={"share": share})
+    return _append_event(connection, change, version.stage, cause, forced=change.force and not version.record.gates_passed)
+
+
+def approve(connection: Connection, change: StageChange, login: str | None) -> Approval:
+    """Record that the change's actor agrees to it, and make it if nobody is missing any more.
+
+    Raises:
+        StageChangeError: If the change is not allowed, needs no agreement, or the actor has agreed already.
+        GateError: If the gates failed, production is asked for, and it is not forced.
+        UnknownVersionError: If there is no such version.
+    """
+    _, share = _check_change(connection, change, Cause.CHANGED)
+    if change.automatic:
+        raise StageChangeError(f"{change.version}: only a person can agree to a stage change; {change.actor} is none")
+    at = change.at or datetime.now(UTC)
+    entry, missing = approvals.add(connection, change.version, change.to, share, change.actor, change.reason, at, login)
+    if missing:
+        return Approval(entry=entry, missing=missing, event=None)
+    people = [one.actor for one in approvals.approvals(connection, change.version, change.to, share)]
+    agreed = change.model_copy(update={"reason": f"{change.reason} (approved by {', '.join(people)})"})
+    return Approval(entry=entry, missing=0, event=change_stage(connection, agreed))
+
+
+def _check_change(connection: Connection, change: StageChange, cause: Cause) -> tuple[Version, float | None]:
+    """Refuse what people's agreement cannot make right; return the version and the share that it is to get."""
     check_reason(change.version, change.actor, change.reason)
     version = find(connection, change.version)
     share = share_of_change(version.key, change.to, change.share)
@@ -97,10 +138,7 @@ def change_stage(connection: Connection, change: StageChange, cause: Cause = Cau
         check_only_canary(version.key, _canary_number(connection, change.version.model_key))
     if cause is not Cause.ROLLED_BACK:  # it has been in production before, and the present one is worse
         _check_gates(version, change)
-    if change.to is Stage.PRODUCTION:
-        _replace_production(connection, change)
-    change = change.model_copy(update={"share": share})
-    return _append_event(connection, change, version.stage, cause, forced=change.force and not version.record.gates_passed)
+    return version, share
 
 
 def roll_back(connection: Connection, key: ModelKey, actor: str, reason: str, to: int | None) -> StageEvent:
@@ -162,7 +200,7 @@ def _append_event(connection: Connection, change: StageChange, present: Stage | 
         "reason": change.reason,
         "automatic": change.automatic,
         "forced": forced,
-        "at": datetime.now(UTC),
+        "at": change.at or datetime.now(UTC),
         "share": change.share,
     }
     version = {"brand": change.version.brand, "model": change.version.model, "number": change.version.number}
