@@ -5,7 +5,7 @@ calibration and errors are learned from one; of the other, rows are drawn that a
 made rarer or more frequent at its upper end: covariate shift by reweighting); their score is estimated without their
 truth, and compared with what it is. Beside it: who simply repeats the score of the first half.
 
-    .venv/bin/python benchmarks/estimate_error.py [--brand NAME ...] [--repeats 60] [--write]
+    .venv/bin/python benchmarks/estimate_error.py [--brand NAME ...] [--repeats 30] [--write]
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--brand", action="append", default=[])
-    parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE}")
     return parser.parse_args()

@@ -16,7 +16,6 @@ from brandhouse_aftercare.expected_scores import Estimate, Known, estimate_score
 from brandhouse_aftercare.label_health import why_no_labels
 from brandhouse_aftercare.quality import HOLD_OUT, allowed_score, compare_whole
 from brandhouse_aftercare.score_losses import Scored, improbable
-from brandhouse_flows.run_details import find_details
 from brandhouse_flows.wording import say_interval, say_number, say_share
 from brandhouse_shared.errors import ArtifactCorruptError
 from brandhouse_shared.ledger.records import Version
@@ -63,6 +62,8 @@ def find_known(watch: Watch, version: Version) -> Known | str:
     result = watch.ledger.results(version.record.key).get(version.record.run_id)
     if version.record.kind == "baseline" or result is None or result.number != version.number:
         return f"{version.key} keeps no answers on its hold-out: it is a baseline, or older than this release; train it again"
+    from brandhouse_flows.run_details import find_details  # takes two seconds, and most monitors end above
+
     details = find_details(watch.home, version.record.key, result.details_digest)
     if details is None or details.truth is None or details.prediction is None:
         return f"the answers of {version.key} on its hold-out are not on this machine (experiments/); train it again"

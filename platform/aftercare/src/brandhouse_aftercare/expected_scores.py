@@ -42,6 +42,7 @@ BIN_ROWS = 25
 """Fewest hold-out rows of a bin of predictions; smaller hold-outs get fewer bins."""
 
 NEWTON_STEPS = 30
+STEP_HALVINGS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +161,27 @@ def fit_calibration(truth: NDArray[Any], prediction: Floats, weights: Floats) ->
 
 def _newton(design: Floats, truth: NDArray[np.int64], weights: Floats, start: Floats) -> Floats:
     """Maximise the weighted likelihood of a multinomial model, with a normal prior around `start`."""
-    found = start.copy()
+    rows = np.arange(len(truth))
+
+    def likelihood(at: Floats) -> float:
+        chances = _softmax(design @ at)[rows, truth]
+        return float(weights @ np.log(np.maximum(chances, 1e-300)) - PRIOR_ROWS / 2 * ((at - start) ** 2).sum())
+
+    found, reached = start.copy(), likelihood(start)
     for _ in range(NEWTON_STEPS):
         chances = _softmax(design @ found)
         mean = np.einsum("rc,rcp->rp", chances, design)
-        slope = np.einsum("r,rp->p", weights, design[np.arange(len(truth)), truth] - mean) - PRIOR_ROWS * (found - start)
+        slope = np.einsum("r,rp->p", weights, design[rows, truth] - mean) - PRIOR_ROWS * (found - start)
         spread = np.einsum("r,rc,rcp,rcq->pq", weights, chances, design, design, optimize=True)
         spread -= np.einsum("r,rp,rq->pq", weights, mean, mean, optimize=True)
         step = np.linalg.solve(spread + PRIOR_ROWS * np.eye(len(found)), slope)
-        found = found + np.clip(step, -2.0, 2.0)
-        if np.abs(step).max() < 1e-6:
+        # A model that is far too sure sends the whole step beyond the top; half of it, or a quarter, goes up.
+        halves = [step / 2**half for half in range(STEP_HALVINGS)]
+        taken = next((one for one in halves if likelihood(found + one) > reached), None)
+        if taken is None:
+            break
+        found, reached = found + taken, likelihood(found + taken)
+        if np.abs(taken).max() < 1e-6:
             break
     return found
 

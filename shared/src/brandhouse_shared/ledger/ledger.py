@@ -275,10 +275,7 @@ class Ledger:
         return {version.record.key: version for version in found}
 
     def deployed_versions(self, keys: Collection[ModelKey] | None = None) -> list[Version]:
-        """The versions in production, shadow or canary of these models, None: of all, in the order in which they came there.
-
-        Of given models only their own rows are read: how many there are besides makes no difference.
-        """
+        """The versions in production, shadow or canary of these models, None: of all, in the order in which they came there."""
         return [read_version(row) for row in self._rows(version_log.select_deployed(keys))]
 
     def trial_versions(self) -> list[Version]:
