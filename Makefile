@@ -117,9 +117,17 @@ bench-monitor: setup ## measure monitors over a million logged rows and over twe
 false-alarms: setup ## simulate how often monitors cry wolf and what they find; writes the tables into docs/monitoring.md
 	$(BIN)/python benchmarks/false_alarms.py --months 60 --write
 
+.PHONY: simulate
+simulate: setup ## live one year with two invented brands and planted faults: what was found, done and kept; writes docs/benchmarks/simulated-year.md
+	$(BIN)/python benchmarks/simulated_year.py --write
+
 .PHONY: check-stacks
 check-stacks: setup ## what Terraform, offline, and checkov say of the AWS stacks, and that each check can fail
 	$(PYTEST) tests/integration/test_infra_offline.py tests/integration/test_infra_checkov.py
+
+.PHONY: drawings
+drawings: setup ## draw the stacks of a brand and of the platform into docs/images, from the code
+	$(BIN)/python -m brandhouse_infra.drawing docs/images
 
 .PHONY: bench-infra
 bench-infra: setup ## measure writing and checking stacks beside cdktf; writes docs/benchmarks/infra.md

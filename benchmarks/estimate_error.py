@@ -175,8 +175,8 @@ def render(lines: Sequence[Line]) -> str:
 def write(table: str) -> None:
     """Replace what stands between the page's marks."""
     text = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- estimate-error begin -->\n", "\n<!-- estimate-error end -->"
-    changed, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)
+    begin, end = "<!-- estimate-error begin -->", "<!-- estimate-error end -->"
+    changed, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: f"{begin}\n\n{table}\n\n{end}", text, flags=re.DOTALL)
     if count != 1:
         sys.exit(f"{PAGE} lacks the marks of the table")
     PAGE.write_text(changed, encoding="utf-8")

@@ -56,7 +56,7 @@ def steps(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_there_are_the_workflows_that_the_docs_name() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["affected", "check"]
+    assert [path.stem for path in WORKFLOWS] == ["affected", "check", "infra-apply", "infra-plan"]
 
 
 def test_workflows_have_no_fault(copy: Path) -> None:
@@ -115,6 +115,39 @@ def test_actions_are_pinned_by_commit_with_their_version_beside(path: Path) -> N
         assert is_own or (re.search(r"@[0-9a-f]{40}$", action) and re.fullmatch(r" # v\d+\.\d+\.\d+", comment)), action
 
 
+MORE_RIGHTS = {
+    ("infra-apply", "apply"): {"contents": "read", "id-token": "write"},
+    ("infra-apply", "guard"): {"actions": "read"},
+    ("infra-plan", "comment"): {"pull-requests": "write"},
+}
+"""The jobs that may do more than read, and what. One that writes checks nothing out."""
+
+
+def test_a_job_that_may_write_runs_nothing_of_the_checkout() -> None:
+    job = read(GITHUB / "workflows" / "infra-plan.yml")["jobs"]["comment"]
+    assert not [step for step in job["steps"] if "checkout" in step.get("uses", "") or step.get("uses", "").startswith("./")]
+
+
+def test_apply_gets_its_keys_from_its_deployment_environment_and_from_nothing_stored() -> None:
+    text = (GITHUB / "workflows" / "infra-apply.yml").read_text()
+    job = read(GITHUB / "workflows" / "infra-apply.yml")["jobs"]["apply"]
+    assert job["environment"] == "${{ matrix.environment }}" and set(job["needs"]) == {"stacks", "guard"}
+    assert set(re.findall(r"secrets\.(\w+)", text)) == {"BRANDHOUSE_LEDGER_URL"}, "a stored cloud key"
+
+
+@pytest.mark.parametrize(
+    ("approval", "rules", "code"),
+    [("true", "required_reviewers", 0), ("true", "wait_timer branch_policy", 1), ("true", "", 1), ("false", "", 0)],
+)
+def test_a_brand_of_high_risk_is_applied_only_where_a_person_has_to_agree(approval: str, rules: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "gh").write_text(f"#!/bin/sh\necho '{rules}'\n")
+    (tmp_path / "gh").chmod(0o755)
+    text = script("guard", "Refuse a brand of high risk whose environment asks nobody", "infra-apply")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = bash(text, tmp_path, PATH=path, APPROVAL=approval, ENVIRONMENT="production-casa", REPOSITORY="house/brands")
+    assert done.returncode == code, done.stdout
+
+
 @each_workflow
 def test_jobs_have_a_limit_and_read_at_most(path: Path) -> None:
     document = read(path)
@@ -122,7 +155,8 @@ def test_jobs_have_a_limit_and_read_at_most(path: Path) -> None:
     assert document["concurrency"]["group"]
     for name, job in document["jobs"].items():
         assert job["timeout-minutes"] <= 60, name
-        assert job["permissions"] in ({}, {"contents": "read"}), name
+        assert job["permissions"] in ({}, {"contents": "read"}) or (path.stem, name) in MORE_RIGHTS, name
+        assert job["permissions"] == MORE_RIGHTS.get((path.stem, name), job["permissions"]), name
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -132,8 +166,8 @@ def test_scripts_run_make_targets_that_exist(path: Path) -> None:
     assert named <= targets
 
 
-def script(job: str, step: str) -> str:
-    document = read(GITHUB / "workflows" / "affected.yml")
+def script(job: str, step: str, workflow: str = "affected") -> str:
+    document = read(GITHUB / "workflows" / f"{workflow}.yml")
     return next(str(one["run"]) for one in document["jobs"][job]["steps"] if one.get("name") == step)
 
 

@@ -102,7 +102,7 @@ def test_a_version_that_is_only_as_good_is_refused_unless_a_person_trains_it(wor
     assert "a retraining must be better" in gate(done.outcome, "production").detail
     assert workspace.ledger.find_version(done.outcome.version).stage is Stage.CANDIDATE
     assert [entry.state for entry in decisions(workspace, "retraining.outcome")] == ["gates_failed"]
-    assert workspace.ledger.entries(EntryKind.ALERT, "casa", "price")[0].name == "retrain"
+    assert not workspace.ledger.entries(EntryKind.ALERT, "casa", "price"), "a quiet week is no news"
     assert ask(workspace, "schedule").decision.reason.startswith("nothing is new"), "it is not tried again and again"
 
 

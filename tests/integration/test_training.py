@@ -6,7 +6,7 @@ import pytest
 
 from brandhouse_flows.learning import Outcome
 from brandhouse_shared.errors import ApprovalError, ArtifactCorruptError, LedgerVersionError, StageChangeError
-from brandhouse_shared.ledger.records import StageChange, VersionRecord
+from brandhouse_shared.ledger.records import EntryKind, StageChange, VersionRecord
 from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import ModelKey
 
@@ -44,6 +44,10 @@ def test_training_registers_a_complete_record_and_promotes(workspace: Any) -> No
     assert (event.to, promoted.to, promoted.actor, promoted.automatic) == (Stage.CANDIDATE, Stage.PRODUCTION, "training template", True)
     (snapshot,) = workspace.ledger.snapshots("casa")
     assert (snapshot.hash_md5, snapshot.rows) == (record.snapshot_hash, 400)
+    (worth,) = workspace.ledger.entries(EntryKind.EVIDENCE, "casa", "price", "importance")
+    assert (worth.number, worth.run_id) == (1, record.run_id)
+    assert 0 < len(worth.facts["losses"]) <= worth.facts["features"]
+    assert max(worth.facts["losses"].values()) > 0, "without its best feature the model is worse"
 
 
 def test_two_brands_share_nothing(workspace: Any) -> None:

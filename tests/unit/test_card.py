@@ -12,17 +12,21 @@ import pandas as pd
 import pytest
 
 from brandhouse_flows.card import MAX_MARKDOWN_BYTES, CardData, CodeFacts, DataFacts, render_card
+from brandhouse_flows.fairness import FairnessReport, Gap, GroupScore
 from brandhouse_flows.gates import GateResult
 from brandhouse_flows.importance import Importance
 from brandhouse_flows.leakage import Leak
-from brandhouse_flows.plots import Plot, draw_plots
+from brandhouse_flows.plots import Plot, draw_plots, draw_reasons
+from brandhouse_flows.reasons import Reasons
 from brandhouse_flows.scores import bootstrap
+from brandhouse_flows.segments import Segment
 from brandhouse_flows.slices import SliceScore
 from brandhouse_flows.statistics import feature_statistics
 from brandhouse_shared.config import BrandConfig, Risk
 from brandhouse_shared.contracts import Contract
 from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey
+from brandhouse_shared.operation import Fairness
 
 HOSTILE = "<script>alert(1)</script> | `rm` **b** [x](javascript:alert(2)) \"q\" 'a' & $x^_{ \n| --- | 漢"
 MATHS = "$x^_{ 漢"
@@ -305,3 +309,32 @@ def test_plots_survive_an_unknown_score_and_a_single_class() -> None:
         warnings.simplefilter("error")
         names = [plot.name for plot in draw_plots(Task.BINARY, truth, prediction, ("no", "yes"), report)]
     assert names == ["comparison", "calibration", "confusion"], "one class cannot be ranked against another"
+
+
+def test_a_card_shows_groups_segments_and_reasons_with_every_name_escaped() -> None:
+    fairness = FairnessReport(
+        Fairness(fields=("region",), metric="absolute_error", max_gap=2.0, min_rows=50),
+        0.95,
+        [GroupScore("region", HOSTILE, 60, 3.0, True, 2.5, 3.5), GroupScore("region", "west", 5, None, False)],
+        [Gap("region", None, None)],
+    )
+    segments = [Segment("region", HOSTILE, 60, 3.0, 2.0, -1.0, -1.5, -0.5), Segment("region", "west", 55, 2.0, 2.1, 0.1, -0.2, 0.4)]
+    reasons = Reasons((HOSTILE, "size"), np.array([[2.0, -1.0], [-4.0, 0.0]]), np.full((2, 2), np.nan), (True, False))
+    card = render_card(make_card(fairness=fairness, segments=segments, reasons=reasons))
+    assert HOSTILE not in card.html and HOSTILE not in card.markdown
+    for text in (card.markdown, card.html):
+        for words in ("too few rows (50 are needed)", "1 of 2 segments are worse", "one in 40", "no difference shown", "2 hold-out rows"):
+            assert words in text
+    assert "| size | 0.5 |" in card.markdown
+    assert all(len(widths) == 1 for widths in table_widths(card.markdown)), "a table has rows of different widths"
+
+
+def test_reasons_are_drawn_as_dots_or_where_rows_are_private_as_ranges() -> None:
+    generator = np.random.default_rng(0)
+    contributions, places = generator.normal(size=(60, 14)), generator.random((60, 14))
+    fields = (MATHS, *(f"field {one}" for one in range(13)))
+    apart = draw_reasons(Reasons(fields, contributions, places, (True,) * 14), MATHS)
+    ranges = draw_reasons(Reasons(fields, contributions, places * np.nan, (False,) * 14), MATHS)
+    assert apart.png.startswith(b"\x89PNG") and apart.png != ranges.png
+    assert "the strongest 12 of 14 fields" in apart.caption
+    assert "single ones are not shown" in ranges.caption and "not shown" not in apart.caption

@@ -66,8 +66,8 @@ def test_gates_come_in_a_fixed_order_and_a_good_version_passes_all() -> None:
     model = declare(threshold=11, slices=["fuel"], latency_budget_ms=1)
     report = report_of(dummy=gain(5), linear=gain(1), production=gain(0))
     results = judge(model, report, ["dummy", "linear"], PRODUCTION, [judged(11)], [], 0.5)
-    assert [result.name for result in results] == ["threshold", "baseline", "production", "slices", "leakage", "latency"]
-    assert [result.outcome for result in results] == ["passed"] * 6
+    assert [result.name for result in results] == ["threshold", "baseline", "production", "slices", "leakage", "latency", "fairness"]
+    assert [result.outcome for result in results] == [*["passed"] * 6, "not applicable"]
     assert gates_passed(results)
 
 

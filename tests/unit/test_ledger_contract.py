@@ -978,3 +978,16 @@ def test_newest_entries_hold_one_of_each_brand_model_and_name(ledger: Ledger) ->
         ("kaasplein", "skew", "green"),
     ]
     assert [found.brand for found in ledger.newest_entries(EntryKind.CHECK, "fietspunt")] == ["fietspunt"]
+
+
+def test_measured_entries_hold_the_newest_value_of_each_version(ledger: Ledger) -> None:
+    for number, value in ((1, 0.5), (1, 0.6), (2, 0.7), (2, None)):
+        ledger.record_entry(make_entry(name="quality", number=number, value=value))
+    ledger.record_entry(make_entry(name="quality", brand="fietspunt", number=1, value=0.1))
+    ledger.record_entry(make_entry(name="drift", number=3, value=0.9))
+    found = ledger.measured_entries(EntryKind.CHECK, "quality")
+    assert [(entry.brand, entry.number, entry.value) for entry in found] == [
+        ("fietspunt", 1, 0.1),
+        ("kaasplein", 2, 0.7),
+        ("kaasplein", 1, 0.6),
+    ]

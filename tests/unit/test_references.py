@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from brandhouse_aftercare.answers import Categories, Numbers
-from brandhouse_aftercare.references import Reference, field_reference, number_reference
+from brandhouse_aftercare.references import Reference, field_reference, number_reference, shares_reference
 from brandhouse_flows.statistics import feature_statistics, prediction_statistics
 from brandhouse_shared.config import InputField
 from brandhouse_shared.contracts import Contract
@@ -124,3 +124,22 @@ def test_a_field_whose_declaration_changed_is_not_compared() -> None:
     assert (
         field_reference(InputField.model_validate({"type": "category"}), told) == "its type or privacy class has changed since the training"
     )
+
+
+def test_rows_are_counted_as_a_search_for_each_value_counts_them() -> None:
+    edges = [-1.5, 0.0, 0.0, 2.25, 7.0]
+    reference = number_reference({"bins": {"edges": edges, "counts": [1] * 6}}, 6)
+    values = np.concatenate([np.random.default_rng(2).normal(0, 5, 997).round(2), [0.0, -1.5, 7.0, np.inf, -np.inf, np.nan, np.nan]])
+    chosen = np.arange(len(values)) % 3 != 1
+
+    assert isinstance(reference, Reference)
+    for rows in (chosen, np.ones(len(values), bool)):
+        known = values[rows & ~np.isnan(values)]
+        assert reference.count(Numbers(values), rows).tolist() == np.bincount(np.searchsorted(edges, known, "left"), minlength=6).tolist()
+
+
+def test_a_number_is_its_cell_if_it_is_as_good_as_equal() -> None:
+    reference = shares_reference({"0": 0.5, "3": 0.3, "3000000": 0.2}, 10)
+    values = np.array([0.0, 1e-13, 1e-11, 3.0, 3.00001, 3.0001, 2_999_999.0, 2_999_000.0, np.inf, np.nan])
+
+    assert reference.place(Numbers(values)).tolist() == [0, 0, 3, 1, 1, 3, 2, 3, 3, -1]

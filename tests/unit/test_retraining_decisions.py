@@ -102,7 +102,7 @@ def test_the_expected_loss_of_age_is_said() -> None:
     [
         ("schedule", False, AgainstProduction.BETTER),
         ("hand", False, AgainstProduction.BETTER),
-        ("staleness", False, AgainstProduction.BETTER),
+        ("staleness", False, AgainstProduction.NOT_WORSE),
         ("snapshot", True, AgainstProduction.BETTER_OR_BROKEN),
         ("drift", False, AgainstProduction.BETTER_OR_BROKEN),
         ("quality", True, AgainstProduction.BETTER_OR_BROKEN),

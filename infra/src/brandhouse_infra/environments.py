@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import tomli
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,6 +14,35 @@ from brandhouse_shared.config import Declared
 FILE = "infra/environments.toml"
 NAME_RULE = "2 to 10 lower-case letters and digits, starting with a letter"
 _NAME = re.compile(r"[a-z][a-z0-9]{1,9}")
+
+
+class LocalPlace(Declared):
+    """Store and database of the local target: of this machine, or on-premises. Credentials are never in here."""
+
+    store: str = Field(default="http://127.0.0.1:8333", pattern=r"^https?://[\w.-]+:\d{2,5}$")
+    """An S3-compatible store with IAM, such as SeaweedFS. Outside this machine only `https://`."""
+    database: str = Field(default="127.0.0.1:5433/postgres", pattern=r"^[\w.-]+:\d{2,5}/[a-z_][a-z0-9_]{0,40}$")
+    """PostgreSQL as HOST:PORT/DATABASE. Outside this machine its certificate is checked against the system's authorities."""
+
+    @model_validator(mode="after")
+    def _is_encrypted_on_the_way(self) -> Self:
+        if self.store.startswith("http://") and not is_this_machine(self.store):
+            raise ValueError(f"store {self.store!r} is not on this machine, so it must be https://: keys would be readable on the way")
+        return self
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """How to reach the database, as PostgreSQL's clients take it; without user and password."""
+        address, _, name = self.database.partition("/")
+        host, _, port = address.rpartition(":")
+        here = is_this_machine(address)
+        return {"host": host, "port": int(port), "dbname": name, "sslmode": "disable" if here else "verify-full"}
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether an address, with or without scheme and port, is a loopback one."""
+    host = address.rpartition("//")[2].rpartition(":")[0]
+    return host in ("localhost", "127.0.0.1")
 
 
 class Environment(Declared):
@@ -39,6 +68,8 @@ class Environment(Declared):
     """Who is told of alarms of the platform."""
     release: str = Field(default="v1", pattern=r"^[A-Za-z0-9][\w.-]{0,60}$")
     """Tag of the platform's image. Tags are immutable, so a release is a change of this line."""
+    local: LocalPlace = LocalPlace()
+    """Where `--target local` makes things. Default: what `brandhouse infra local-services` starts on this machine."""
 
     @field_validator("name")
     @classmethod

@@ -68,7 +68,11 @@ def _run_cdk(documents: dict[str, dict[str, Any]], folder: Path, cache: Path) ->
     import cdktn
 
     # Without one the CDK adds a local backend with a path of this machine. Its arguments are written over, with all others.
-    backends = {"local": (cdktn.LocalBackend, {}), "pg": (cdktn.PgBackend, {}), "s3": (cdktn.S3Backend, {"bucket": "-", "key": "-"})}
+    backends = {
+        "local": (cdktn.LocalBackend, {}),
+        "pg": (cdktn.PgBackend, {"conn_str": "-"}),
+        "s3": (cdktn.S3Backend, {"bucket": "-", "key": "-"}),
+    }
     app = cdktn.App(outdir=str(folder))
     for name, document in documents.items():
         stack = cdktn.TerraformStack(app, name)

@@ -23,6 +23,8 @@ MANIFEST_FILE = "manifest.json"
 ONNX_FILE = "model.onnx"
 SKOPS_FILE = "model.skops"
 SAMPLE_FILE = "sample.json"
+BACKGROUND_FILE = "background.json"
+"""Rows that explained answers are compared with; missing in artifacts of older releases."""
 CARD_MARKDOWN_FILE = "card.md"
 CARD_HTML_FILE = "card.html"
 

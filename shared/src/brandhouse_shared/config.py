@@ -19,6 +19,7 @@ from brandhouse_shared.declarations import Schedule as Schedule
 from brandhouse_shared.metrics import METRICS, Metric, Task, metrics_for
 from brandhouse_shared.names import NAME_RULE, is_name
 from brandhouse_shared.operation import DEFAULT_MAX_BODY_BYTES as DEFAULT_MAX_BODY_BYTES
+from brandhouse_shared.operation import Fairness as Fairness
 from brandhouse_shared.operation import Infra as Infra
 from brandhouse_shared.operation import Monitoring as Monitoring
 from brandhouse_shared.operation import Retraining as Retraining
@@ -268,7 +269,6 @@ class ModelConfig(Declared):
 
     dataset: str
     """Name of a table under `[datasets]`."""
-
     task: Task
     target: str
     """Column to predict, by its own name."""
@@ -287,13 +287,13 @@ class ModelConfig(Declared):
     gates: Gates = Gates()
     slices: tuple[str, ...] = ()
     """Columns of the dataset by whose values the score is broken down."""
-
     schedule: Schedule | None = None
     """When a retraining is asked for; whether the model is trained is decided then. None: by other triggers only."""
     serving: Serving = Serving()
     trial: Trial = Trial()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
+    fairness: Fairness | None = None
     description: str = ""
 
     @property
@@ -303,7 +303,7 @@ class ModelConfig(Declared):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        problems = []
+        problems = [] if self.fairness is None else self.fairness.problems(self.task, self.target)
         if self.metric not in METRICS or self.task not in METRICS[self.metric].tasks:
             problems.append(f"metric {self.metric!r} does not fit a {self.task} task; allowed: {', '.join(metrics_for(self.task))}")
         if not self.inputs:

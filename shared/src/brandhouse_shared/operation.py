@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from brandhouse_shared.declarations import Declared, Schedule, Share
+from brandhouse_shared.metrics import Task
 from brandhouse_shared.names import ModelKey
 
 DEFAULT_MAX_BODY_BYTES = 2_000_000
@@ -73,6 +74,45 @@ class Monitoring(Declared):
         """When the monitor of a model runs. Spread by default: a house of many models does not begin all at once."""
         minute = zlib.crc32(str(key).encode()) % 180
         return self.schedule or Schedule(cron=f"{minute % 60} {4 + minute // 60} * * *")
+
+
+FairnessMetric = Literal["selection_rate", "true_positive_rate", "false_positive_rate", "error_rate", "absolute_error", "mean_error"]
+"""Binary tasks: how often the positive class is predicted; of those whose truth it is, and is not. Classes: how often wrong.
+Numbers: how far off in the target's unit, and how much too high."""
+
+
+class Fairness(Declared):
+    """A gate: a version that differs more between groups of people does not serve."""
+
+    fields: tuple[str, ...] = Field(min_length=1)
+    """Columns of the dataset by whose values people are grouped. They need not be inputs."""
+    metric: FairnessMetric
+    """What is compared between the groups of a column."""
+    max_gap: float = Field(gt=0)
+    """Greatest difference between two groups, in the metric's unit. The gate fails if the hold-out shows a greater one with
+    `gates.confidence`, and blocks if no two groups have enough rows."""
+    min_rows: int = Field(default=50, ge=2)
+    """Hold-out rows a group needs to be judged; of a rate among one true class, rows of that class. Default: fewer show only gross gaps."""
+
+    def problems(self, task: Task, target: str) -> list[str]:
+        """What does not fit the model."""
+        allowed = [metric for metric, tasks in _FAIRNESS_TASKS.items() if task in tasks]
+        problems = (
+            [] if self.metric in allowed else [f"fairness.metric {self.metric!r} does not fit a {task} task; allowed: {', '.join(allowed)}"]
+        )
+        if target in self.fields:
+            problems.append(f"fairness.fields names the target {target!r}; allowed: columns that people are grouped by")
+        return problems
+
+
+_FAIRNESS_TASKS: dict[str, tuple[Task, ...]] = {
+    "selection_rate": (Task.BINARY,),
+    "true_positive_rate": (Task.BINARY,),
+    "false_positive_rate": (Task.BINARY,),
+    "error_rate": (Task.BINARY, Task.MULTICLASS),
+    "absolute_error": (Task.REGRESSION,),
+    "mean_error": (Task.REGRESSION,),
+}
 
 
 Trigger = Literal["schedule", "snapshot", "drift", "quality", "staleness", "erasure", "hand"]

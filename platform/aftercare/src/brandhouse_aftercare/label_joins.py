@@ -108,7 +108,8 @@ def read_label_book(watch: "Watch", manifest: Manifest) -> LabelBook:
     # Of the first day only a part of the answers is read.
     known = {day: labels.before(end) for day, labels in given.items() if day != day_of(first)}
     joined = _Joined(manifest)
-    for table in read_tables(watch.home, watch.key, first, end, ANSWER_COLUMNS, Damage([])):
+    columns = ANSWER_COLUMNS if any(len(labels.ids) for labels in known.values()) else ("at",)  # without labels they are only counted
+    for table in read_tables(watch.home, watch.key, first, end, columns, Damage([])):
         joined.add(table, known)
     return joined.build(sum(len(labels.ids) for labels in known.values()), odd)
 

@@ -23,6 +23,7 @@ MOST_HASHED = 10_000
 """Of a personal whole number with more possible values nothing is counted: the range is no longer coarse."""
 
 Counts = NDArray[np.float64]
+Places = NDArray[np.int32]
 HashOf = Callable[[Any], str]
 """From a value as it may stand in a request to what the log keeps of it."""
 
@@ -40,7 +41,7 @@ class Reference:
 
     cells: tuple[str, ...]
     counts: Counts
-    place: Callable[[Column], NDArray[np.int64]]
+    place: Callable[[Column], Places]
     slack: float = 0.0
 
     @property
@@ -50,8 +51,9 @@ class Reference:
 
     def count(self, column: Column, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Rows of each cell among the chosen rows of a column."""
-        places = self.place(column)[chosen]
-        return np.bincount(places[places >= 0], minlength=len(self.cells)).astype(np.int64)
+        places = self.place(column)
+        places = places if chosen.all() else places[chosen]
+        return np.bincount(places + 1, minlength=len(self.cells) + 1)[1:].astype(np.int64)
 
 
 def field_reference(field: InputField, told: Mapping[str, Any], hash_of: HashOf | None = None) -> Reference | str:
@@ -110,10 +112,12 @@ def number_reference(told: Mapping[str, Any], rows: float, *, whole: bool = Fals
 
 
 def _between(edges: NDArray[np.float64], counts: Counts) -> Reference:
-    def place(column: Column) -> NDArray[np.int64]:
+    def place(column: Column) -> Places:
         values = _values(column)
-        places = np.searchsorted(edges, values, "left").astype(np.int64)
-        return np.where(np.isnan(values), -1, places)
+        places = np.zeros(len(values), np.int32)
+        for edge in edges:  # a dozen: one after the other is five times quicker than a search for each value
+            places += values > edge
+        return _without_missing(places, values)
 
     names = [f"{edge:.4g}" for edge in edges]
     cells = [f"up to {names[0]}", *(f"to {name}" for name in names[1:]), f"above {names[-1]}"] if names else ["all"]
@@ -125,15 +129,20 @@ def shares_reference(shares: Mapping[str, float], rows: float) -> Reference:
     names = list(shares)
     numbers = np.asarray([float(name) for name in names])
 
-    def place(column: Column) -> NDArray[np.int64]:
+    def place(column: Column) -> Places:
         values = _values(column)
-        places = np.full(len(values), len(names), np.int64)
+        places = np.full(len(values), len(names), np.int32)
         for cell, number in enumerate(numbers):
-            places[np.isclose(values, number, rtol=1e-5, atol=1e-12)] = cell
-        return np.where(np.isnan(values), -1, places)
+            places[np.abs(values - number) <= 1e-12 + 1e-5 * abs(number)] = cell
+        return _without_missing(places, values)
 
     counts = np.asarray([*(shares[name] * rows for name in names), 0.0])
     return Reference((*names, OTHER), counts, place)
+
+
+def _without_missing(places: Places, values: NDArray[np.float64]) -> Places:
+    places[np.isnan(values)] = -1
+    return places
 
 
 def _category_reference(told: Mapping[str, Any]) -> Reference:
@@ -144,9 +153,9 @@ def classes_reference(counts: Mapping[str, float], others: float = 0.0) -> Refer
     """A cell for each category that is told of, and one for all others."""
     cells = {name: cell for cell, name in enumerate(counts)}
 
-    def place(column: Column) -> NDArray[np.int64]:
+    def place(column: Column) -> Places:
         found = _categories(column)
-        of_code = np.asarray([*(cells.get(name[:80], len(cells)) for name in found.names), -1], dtype=np.int64)
+        of_code = np.asarray([*(cells.get(name[:80], len(cells)) for name in found.names), -1], dtype=np.int32)
         return of_code[found.codes]  # a missing one has code -1, the last
 
     return Reference((*cells, OTHER), np.asarray([*counts.values(), others], dtype=np.float64), place)
@@ -189,9 +198,9 @@ def _personal_numbers(field: InputField, told: Mapping[str, Any], known: float, 
 
 
 def _hashed(cells: tuple[str, ...], shares: list[float], known: float, cell_of: Mapping[str, int]) -> Reference:
-    def place(column: Column) -> NDArray[np.int64]:
+    def place(column: Column) -> Places:
         found = _categories(column)
-        of_code = np.asarray([*(cell_of.get(name, len(cells) - 1) for name in found.names), -1], dtype=np.int64)
+        of_code = np.asarray([*(cell_of.get(name, len(cells) - 1) for name in found.names), -1], dtype=np.int32)
         return of_code[found.codes]
 
     counts = np.maximum(np.asarray(shares, dtype=np.float64), 0) * known

@@ -71,16 +71,28 @@ def retrain(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *, tri
         _record_outcome(ledger, plan, "failed", None, f"{plan.key}: the retraining failed: {type(error).__name__}", now)
         _tell(ledger, plan, "red", f"the retraining failed: {type(error).__name__}: {str(error)[:300]}", now)
         raise
-    _report(ledger, plan, outcome, now)
+    _report(ledger, plan, outcome, now, is_needed=bool(red))
     return Retrained(decision, entry, outcome)
 
 
-def _report(ledger: Ledger, plan: Plan, outcome: Outcome, now: datetime) -> None:
+def _report(ledger: Ledger, plan: Plan, outcome: Outcome, now: datetime, *, is_needed: bool) -> None:
+    """Record what came of it, and tell of a refusal that somebody should look at.
+
+    Production that is still as good as anything new is no news while nothing is red: every quiet week ends so.
+    """
     _record_outcome(ledger, plan, outcome.kind, outcome.version.number, outcome.detail, now)
-    if outcome.kind == "gates_failed":
+    if outcome.kind == "gates_failed" and not is_needed and _is_only_not_better(outcome):
+        _tell(ledger, plan, "green", outcome.detail, now, outcome.version.number)
+    elif outcome.kind == "gates_failed":
         _tell(ledger, plan, "red", f"the new version is refused: {outcome.detail}", now, outcome.version.number)
     else:
         _tell(ledger, plan, "green", outcome.detail, now, outcome.version.number)
+
+
+def _is_only_not_better(outcome: Outcome) -> bool:
+    """Whether the comparison with production, which was made, is all that the new version did not pass."""
+    missed = [gate for gate in outcome.gates if gate.applicable and gate.passed is not True]
+    return [(gate.name, gate.passed) for gate in missed] == [("production", False)]
 
 
 def _record(ledger: Ledger, plan: Plan, facts: Facts, decision: Decision, reason: str, red: list[str]) -> Entry:

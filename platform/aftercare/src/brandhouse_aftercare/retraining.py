@@ -82,10 +82,11 @@ def required_gain(trigger: Trigger, *, symptom_is_red: bool) -> AgainstProductio
     """What a retrained version must show against production.
 
     Args:
-        trigger: Data that were erased must not go on answering: as good as production is enough then.
+        trigger: Data that were erased must not go on answering, and a model that is too old is to be replaced: as good as production
+            is enough then. An old model in a world that stands still would be too old for ever.
         symptom_is_red: Whether drift or quality is red, whatever asked for the training.
     """
-    if trigger == "erasure":
+    if trigger in ("erasure", "staleness"):
         return AgainstProduction.NOT_WORSE
     is_symptom = symptom_is_red or trigger in ("drift", "quality")
     return AgainstProduction.BETTER_OR_BROKEN if is_symptom else AgainstProduction.BETTER

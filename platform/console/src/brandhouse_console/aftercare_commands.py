@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from brandhouse_console.arguments import AsJson, BrandArgument, ModelArgument, TargetArguments, complete_brand
+from brandhouse_console.arguments import AsJson, BrandArgument, BrandArguments, ModelArgument, TargetArguments, complete_brand
 
 OptionalBrand = Annotated[str | None, typer.Argument(metavar="BRAND", autocompletion=complete_brand)]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder to write into.", file_okay=False)]
@@ -27,6 +27,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("replay")(replay)
     app.command("lineage")(lineage)
     app.command("forget")(forget)
+    app.command("readiness")(readiness)
+    app.command("dora")(dora)
 
 
 def monitor(
@@ -212,3 +214,45 @@ def cost(
         costing.forgotten(brand, days=days, as_json=as_json)
     else:
         costing.cost(brand, month=month, table=prices, measure=measure, as_json=as_json)
+
+
+def readiness(
+    brands: BrandArguments = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page to this file, too.", dir_okay=False)] = None,
+    try_tests: Annotated[
+        bool, typer.Option("--try-tests", help="Run the brands' own tests first, and write to the ledger how they went.")
+    ] = False,
+    by_hand: Annotated[
+        str | None,
+        typer.Option(
+            "--by-hand",
+            metavar="MODEL:TEST",
+            help="Write down instead that a test of BRAND's model, such as price:model.7, was done by hand.",
+        ),
+    ] = None,
+    result: Annotated[str, typer.Option("--result", help="With --by-hand: what came out, in a sentence.")] = "",
+    link: Annotated[str, typer.Option("--link", help="With --by-hand: where that is documented.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="With --by-hand: it turned out badly.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge models by the 28 tests of the ML Test Score, from evidence in repository and ledger; name the cheapest next point."""
+    from brandhouse_console import readiness as judging
+
+    if by_hand is None:
+        judging.readiness(brands or [], html=html, try_tests=try_tests, as_json=as_json)
+        return
+    model, _, test = by_hand.partition(":")
+    if len(brands or []) != 1 or not test:
+        raise typer.BadParameter("name one BRAND, and give MODEL:TEST", param_hint="--by-hand")
+    judging.note(f"{(brands or [''])[0]}/{model}", test, result=result, link=link, failed=failed, as_json=as_json)
+
+
+def dora(
+    brand: OptionalBrand = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Look at so many.")] = 90,
+    as_json: AsJson = False,
+) -> None:
+    """Show DORA's four metrics: promotions, lead time, change failure rate, time to restore; of each brand and the house."""
+    from brandhouse_console import readiness as judging
+
+    judging.dora(brand, days=days, as_json=as_json)

@@ -26,6 +26,8 @@ def add_to(app: typer.Typer) -> None:
     infra_app.command("apply")(apply)
     infra_app.command("drift")(drift)
     infra_app.command("destroy")(destroy)
+    infra_app.command("local-services")(local_services)
+    infra_app.command("matrix")(matrix)
     app.add_typer(infra_app, name="infra")
 
 
@@ -100,6 +102,23 @@ def destroy(
     from brandhouse_console import infrastructure
 
     infrastructure.destroy(brand, infrastructure.Asked(target, environment, as_json), confirm=confirm)
+
+
+def local_services(environment: EnvironmentName = "production") -> None:
+    """Run the store and the database of the local target on this machine until Ctrl-C; their data stay below the home."""
+    from brandhouse_console import local_services as services
+
+    services.run(environment)
+
+
+def matrix(
+    base: Annotated[str, typer.Option("--base", metavar="REF", help="Branch, tag or commit to compare with, such as origin/main.")],
+    environment: EnvironmentName = "production",
+) -> None:
+    """Print whose stacks a change touches as one line of JSON for a workflow's matrix: brand, deployment environment, approval."""
+    from brandhouse_console import infra_matrix
+
+    infra_matrix.matrix(base, environment)
 
 
 def _tenants(brand: list[str] | None, everything: bool) -> list[str] | None:

@@ -20,6 +20,7 @@ OF_THE_PLATFORM = {
     "cache": "what ingest and check keep, a folder a brand; serving reads none of it",
     "followers": "how far each gateway process has followed the ledger; no brand's data",
     "gateways": "sockets of running gateways",
+    "infra": "stacks, plans and credentials of whoever operates; no brand is served from it",
     "ledger.db": "no serving surface: read by the platform's own processes",
     "locks": "empty files that keep two trainings of a model apart",
     "logs": "read by operators",

@@ -30,7 +30,9 @@ from brandhouse_console.arguments import (
     Reason,
     TargetArguments,
     Workers,
+    complete_brand,
 )
+from brandhouse_shared.secret_files import adopt_secrets, home_of
 
 app = typer.Typer(
     name="brandhouse",
@@ -191,17 +193,24 @@ def rollback(
 
 @app.command()
 def retire(
-    model: ModelArgument,
+    target: Annotated[str, typer.Argument(metavar="BRAND[/MODEL]", autocompletion=complete_brand)],
     reason: Reason,
     version: Annotated[
         str | None, typer.Option("--version", help="Such as v3, to end its shadow or canary. Default: the one in production.")
     ] = None,
+    to: Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Of a brand: where its archive is written.")] = None,
+    confirm: Annotated[str, typer.Option("--confirm", metavar="BRAND", help="Of a brand: its name, to do it. Without: a dry run.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Take a model out of production, or end a version's shadow or canary."""
-    from brandhouse_console import stages
+    """Take a model out of production, or end a version's shadow or canary; or let a whole brand leave (`leaving = true`)."""
+    if "/" in target:
+        from brandhouse_console import stages
 
-    stages.retire(model, reason=reason, version=version, as_json=as_json)
+        stages.retire(target, reason=reason, version=version, as_json=as_json)
+    else:
+        from brandhouse_console import leaving
+
+        leaving.leave(target, reason=reason, export_to=to, confirmed=confirm, as_json=as_json)
 
 
 @app.command()
@@ -301,6 +310,7 @@ def main() -> None:
     # Reading a thousand brands makes many small objects that all stay; looking for cycles among them takes a quarter of the time.
     gc.set_threshold(100_000, 20, 20)
     try:
+        adopt_secrets(home_of(os.environ), os.environ)
         app()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,6 +9,8 @@ from brandhouse_console.api_tables import api_reference
 from brandhouse_console.brand_tables import brand_reference
 from brandhouse_console.command_tables import command_reference
 from brandhouse_console.docstrings import described_schema
+from brandhouse_console.readiness_tables import PAGE as READINESS_PAGE
+from brandhouse_console.readiness_tables import readiness_reference
 from brandhouse_console.rule_tables import rule_reference
 from brandhouse_console.settings_tables import settings_reference
 from brandhouse_flows.checks.catalogue import PAGE
@@ -24,6 +26,7 @@ def generated_files() -> dict[str, str]:
         "docs/reference/brand.schema.json": brand_schema(),
         "docs/reference/brand-toml.md": brand_reference(),
         PAGE: rule_reference(),
+        READINESS_PAGE: readiness_reference(),
         "docs/reference/command.md": command_reference(),
         "docs/reference/settings.md": settings_reference(),
         "docs/reference/api.md": api_reference(),

@@ -1,6 +1,7 @@
 """`replay`: where a prediction came from, and the same number again."""
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from brandhouse_console.output import format_cell, print_json, print_table
@@ -34,9 +35,12 @@ def replay(prediction_id: str, *, retrain: bool, as_json: bool) -> None:
     found = replay_prediction(settings, ledger, store, prediction_id)
     rebuilt = None
     if retrain:
+        from brandhouse_aftercare.readiness_proofs import record_rebuild
         from brandhouse_aftercare.rebuilding import rebuild
 
         rebuilt = rebuild(settings, ledger, store, ledger.find_version(found.provenance.key))
+        key = found.provenance.key
+        record_rebuild(ledger, key.model_key, key.number, rebuilt.state, rebuilt.detail, datetime.now(UTC), settings.actor)
     if as_json:
         print_json(found.as_document() | ({} if rebuilt is None else {"retrain": rebuilt.as_document()}))
     else:

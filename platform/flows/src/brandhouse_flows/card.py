@@ -16,11 +16,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from brandhouse_flows.fairness import FairnessReport
 from brandhouse_flows.gates import GateResult, gates_passed
 from brandhouse_flows.leakage import Leak
 from brandhouse_flows.plots import Plot
 from brandhouse_flows.prices import Usage, say_cost
+from brandhouse_flows.reasons import Reasons
 from brandhouse_flows.scores import ScoreReport
+from brandhouse_flows.segments import Segment
 from brandhouse_flows.slices import SliceScore
 from brandhouse_flows.wording import say_interval, say_number, say_share, say_signed, shorten
 from brandhouse_shared.config import BrandConfig, InputField, ModelConfig, Privacy, Risk
@@ -107,6 +110,9 @@ class CardData:
         runtime: onnx or skops.
         trained_seconds: Duration of the fit.
         usage: What search and fits used of the machine; None: it was not measured.
+        segments: Comparison with production by slice and group, the greatest loss first.
+        fairness: From `measure_fairness`.
+        reasons: From `collect_reasons`.
         created_at: In UTC.
         run_url: Of the flow run; "local" without a server.
         intended_use: One or two sentences; by default from the brand's story.
@@ -135,6 +141,9 @@ class CardData:
     intended_use: str = ""
     limits: Sequence[str] = ()
     usage: Usage | None = None
+    segments: Sequence[Segment] = ()
+    fairness: FairnessReport | None = None
+    reasons: Reasons | None = None
 
     @property
     def cost(self) -> str:
@@ -208,6 +217,9 @@ def _facts(data: CardData) -> dict[str, Any]:
         "intended_use": data.intended_use or f"{data.brand.story.rstrip('.')}. {model.description}".strip(),
         "limits": [*_limits(data), *data.limits],
         "span": _span(data),
+        "worse": sum(segment.verdict == "worse" for segment in data.segments),
+        "chance": round(2 / (1 - data.report.confidence)),
+        "strongest": max((strength for _, strength in data.reasons.strengths), default=0.0) or 1.0 if data.reasons else 1.0,
     }
 
 
@@ -231,6 +243,8 @@ def _limits(data: CardData) -> list[str]:
         said.append("A wrong prediction can do harm here (risk: high). A person decides; the prediction only informs.")
     if model.split.kind == "random" and data.brand.capabilities.gets_new_data:
         said.append("The hold-out was drawn at random: the score says nothing about how the model ages.")
+    if data.fairness is None and any(declared.privacy is Privacy.SENSITIVE for declared in model.inputs.values()):
+        said.append("Some inputs are sensitive, and no fairness is declared: whether groups are treated alike was not looked at.")
     if unjudged:
         said.append(f"{len(unjudged)} of {len(data.slices)} slices could not be judged; there its quality is unknown.")
     if model.task is not Task.REGRESSION:

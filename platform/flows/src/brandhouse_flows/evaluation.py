@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from brandhouse_flows.baselines import build_baselines
 from brandhouse_flows.dask_folds import choose_scorer
+from brandhouse_flows.fairness import FairnessReport, measure_fairness
 from brandhouse_flows.fresh_rows import find_fresh_rows
 from brandhouse_flows.gates import AgainstProduction, ProductionComparison
 from brandhouse_flows.importance import Importance, measure_importance
@@ -21,6 +22,7 @@ from brandhouse_flows.prices import Usage
 from brandhouse_flows.run_usage import Meter
 from brandhouse_flows.scores import ScoreReport, bootstrap
 from brandhouse_flows.search import Choice, TrainingRows, build_candidate, choose_candidate, fit, predict
+from brandhouse_flows.segments import Segment, compare_segments
 from brandhouse_flows.slices import SliceScore, slice_scores
 from brandhouse_flows.statistics import feature_statistics
 from brandhouse_shared.answering import load_predictor
@@ -69,6 +71,8 @@ class Evaluation:
         report: Its score, and its gains over the baselines and production.
         ranked: Single features by how well each alone predicts, best first.
         production: None if no version is in production.
+        segments: This version beside production by slice and group; empty if production did not answer.
+        fairness: None if nothing is declared.
     """
 
     prediction: Floats
@@ -78,6 +82,8 @@ class Evaluation:
     importance: list[Importance]
     production: ProductionComparison | None
     statistics: dict[str, Any]
+    segments: list[Segment] = field(default_factory=list)
+    fairness: FairnessReport | None = None
 
     def suspected_leaks(self, limit: float) -> list[Leak]:
         """Features that alone predict the target suspiciously well."""
@@ -145,7 +151,18 @@ def evaluate(plan: Plan, material: Material, fitted: Fitted, production: Version
         statistics=feature_statistics(
             material.rows.iloc[material.split.train], Contract(model.inputs), prediction, material.target.classes
         ),
+        segments=_compare_segments(plan, material, prediction, others.get(PRODUCTION)),
+        fairness=measure_fairness(model, material.truth, prediction, material.holdout_table, material.split.holdout_groups),
     )
+
+
+def _compare_segments(plan: Plan, material: Material, prediction: Floats, production: Floats | None) -> list[Segment]:
+    if production is None:
+        return []
+    grouped = plan.model.fairness.fields if plan.model.fairness is not None else ()
+    names = list(dict.fromkeys([*plan.model.slices, *grouped]))
+    groups = material.split.holdout_groups
+    return compare_segments(plan.model, material.truth, prediction, production, material.holdout_table, names, groups)
 
 
 def _compare_fresh(

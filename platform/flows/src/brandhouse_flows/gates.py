@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from brandhouse_flows.fairness import FairnessReport
 from brandhouse_flows.leakage import Leak
 from brandhouse_flows.scores import Difference, ScoreReport
 from brandhouse_flows.slices import SliceScore
@@ -23,7 +24,7 @@ class GateResult:
     """The outcome of one gate.
 
     Attributes:
-        name: threshold, baseline, production, slices, leakage or latency.
+        name: threshold, baseline, production, slices, leakage, latency or fairness.
         passed: None if not applicable, or if its value is unknown.
         detail: One sentence for people.
         value: What was measured; None if unknown or not one number.
@@ -86,6 +87,7 @@ def judge(
     leaks: Sequence[Leak] | None,
     latency_ms: float | None,
     against: AgainstProduction = AgainstProduction.NOT_WORSE,
+    fairness: FairnessReport | None = None,
 ) -> list[GateResult]:
     """Apply every gate, in a fixed order.
 
@@ -98,6 +100,7 @@ def judge(
         leaks: From `find_leaks`; None if the check could not be made.
         latency_ms: Median milliseconds one row takes in the packaged runtime; None if it was not measured.
         against: What must be shown against production.
+        fairness: From `measure_fairness`; None if nothing is declared.
     """
     return [
         _threshold(model, report),
@@ -106,6 +109,7 @@ def judge(
         _slices(model, report, slices),
         _leakage(model.gates, leaks),
         _latency(model.serving.latency_budget_ms, latency_ms),
+        _fairness(fairness),
     ]
 
 
@@ -220,6 +224,21 @@ def _latency(budget_ms: float | None, latency_ms: float | None) -> GateResult:
         return _unknown("latency", f"the latency was not measured; the budget is {say_number(budget_ms)} ms a row", budget_ms)
     detail = f"{say_number(latency_ms)} ms a row (median); at most {say_number(budget_ms)} ms"
     return GateResult("latency", latency_ms <= budget_ms, detail, latency_ms, budget_ms)
+
+
+def _fairness(fairness: FairnessReport | None) -> GateResult:
+    if fairness is None:
+        return _not_applicable("fairness", "no fairness is declared")
+    declared = fairness.declared
+    unjudged = [gap.column for gap in fairness.gaps if gap.least is None]
+    if unjudged:
+        few = f"fewer than two groups of {join_bounded(unjudged)} have {declared.min_rows} hold-out rows that count"
+        return _unknown("fairness", f"{few}; lower fairness.min_rows, or hold out more rows", declared.max_gap)
+    worst = max(fairness.gaps, key=lambda gap: gap.least or 0.0)
+    groups = f"{worst.column} = {shorten(worst.lower)} and {shorten(worst.higher)}"
+    surely = f"by at least {say_number(worst.least)} with {say_share(fairness.confidence)} confidence"
+    detail = f"{declared.metric} differs by {say_number(worst.value)} between {groups}, {surely}; at most {say_number(declared.max_gap)}"
+    return GateResult("fairness", (worst.least or 0.0) <= declared.max_gap, detail, worst.least, declared.max_gap)
 
 
 def _not_applicable(name: str, detail: str) -> GateResult:

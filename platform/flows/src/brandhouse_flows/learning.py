@@ -18,6 +18,7 @@ from brandhouse_flows.content import disk_full_named
 from brandhouse_flows.data_project import Snapshot
 from brandhouse_flows.evaluation import Evaluation, evaluate, fit_models
 from brandhouse_flows.gates import GateResult, gates_passed
+from brandhouse_flows.importance_records import record_importance
 from brandhouse_flows.locks import training_lock
 from brandhouse_flows.material import prepare_material
 from brandhouse_flows.planning import TEMPLATE_VERSION, Plan
@@ -252,6 +253,7 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         record = build_record(plan, snapshot, learned.material, learned.fitted, learned.evaluation, learned.judged)
         version, stage = step("store, register, promote", store_and_register, plan, ledger, store, Path(folder), record)
     ledger.record_result(build_result(plan, learned, version.number))
+    record_importance(ledger, version, learned.evaluation.importance, _count_features(learned), plan.run_id, plan.settings.actor)
     zero = _deploy_zero(plan, ledger, store, step, learned)
     gates = learned.judged.gates
     return Outcome(
@@ -267,6 +269,10 @@ def run_training(plan: Plan, ledger: Ledger, store: ArtifactStore, step: Step, *
         seconds=time.monotonic() - started,
         learning_seconds=learned.fitted.seconds,
     )
+
+
+def _count_features(learned: Learned) -> int:
+    return len(learned.material.holdout_features.columns)
 
 
 def _dataset(plan: Plan) -> tuple[Settings, Brand, str]:

@@ -98,7 +98,7 @@ def read_learnable_rows(brand: Brand, model: ModelConfig, subject: str, snapshot
 
 
 def read_named_columns(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> pd.DataFrame:
-    """Read a snapshot that holds what target, slices and split name.
+    """Read a snapshot that holds what target, slices, fairness and split name.
 
     Raises:
         DatasetError: If the file cannot be read, or lacks one of these columns.
@@ -109,17 +109,17 @@ def read_named_columns(brand: Brand, model: ModelConfig, subject: str, snapshot:
 
 
 def require_named_columns(table: pd.DataFrame, model: ModelConfig, subject: str, file: str) -> None:
-    """Refuse a table that lacks a column which target, slices or split name.
+    """Refuse a table that lacks a column which target, slices, fairness or split name.
 
     Raises:
         DatasetError: With the columns that it lacks and those that it has.
     """
-    wanted = [model.target, *model.slices, *([model.split.by] if model.split.by else [])]
+    grouped = model.fairness.fields if model.fairness is not None else ()
+    wanted = [model.target, *model.slices, *grouped, *([model.split.by] if model.split.by else [])]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
-        raise DatasetError(
-            f"{subject}: {file} lacks {join_bounded(lacking)}, named by target, slices or split; columns: {join_bounded(table.columns, 40)}"
-        )
+        named = "named by target, slices, fairness or split"
+        raise DatasetError(f"{subject}: {file} lacks {join_bounded(lacking)}, {named}; columns: {join_bounded(table.columns, 40)}")
 
 
 def _read_rows(brand: Brand, model: ModelConfig, subject: str, snapshot: Snapshot) -> tuple[pd.DataFrame, Target, int]:

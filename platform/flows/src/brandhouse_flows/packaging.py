@@ -1,6 +1,6 @@
 """Put a fitted model into a folder that can be served: compiled if it may be, else skops, else a constant.
 
-Writes `model.onnx` or `model.skops`, `sample.json` and `manifest.json`. Nothing written depends on the time or the
+Writes `model.onnx` or `model.skops`, `sample.json`, `background.json` and `manifest.json`. Nothing written depends on the time or the
 machine, so the folder's digest names its content.
 """
 
@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 
 from brandhouse_flows.agreement import Agreement, compare
+from brandhouse_flows.backgrounds import build_background_rows
 from brandhouse_flows.compiling import NotCompilableError, compile_model
 from brandhouse_flows.expressions import NotTraceableError
+from brandhouse_flows.reasons import Reasons, collect_reasons
 from brandhouse_flows.samples import blank_out, build_sample
 from brandhouse_flows.skops_files import dump_skops
 from brandhouse_flows.tracing import trace_features
 from brandhouse_shared.answering import Predictor, load_predictor
-from brandhouse_shared.artifacts import MANIFEST_FILE, ONNX_FILE, SAMPLE_FILE, SKOPS_FILE, Manifest, Runtime
+from brandhouse_shared.artifacts import BACKGROUND_FILE, MANIFEST_FILE, ONNX_FILE, SAMPLE_FILE, SKOPS_FILE, Manifest, Runtime
 from brandhouse_shared.brands import Brand, ModelCode, code_digest, read_code
 from brandhouse_shared.config import Scalar
 from brandhouse_shared.contracts import Contract
@@ -47,11 +49,13 @@ class Package:
         manifest: What was written to `manifest.json`.
         median_row_ms: Median milliseconds of scoring one row in the packaged runtime.
         agreement: Compiled and refused-for-difference only: how far ONNX Runtime and scikit-learn differ.
+        reasons: Explained hold-out rows; None if none were asked for, or could be.
     """
 
     manifest: Manifest
     median_row_ms: float
     agreement: Agreement | None = None
+    reasons: Reasons | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ def package(
     code: ModelCode,
     features_holdout: pd.DataFrame | None = None,
     truth: Sequence[Any] | None = None,
+    reason_seconds: float = 0.0,
 ) -> Package:
     """Package a fitted estimator.
 
@@ -143,6 +148,7 @@ def package(
         code: The model's module, whose `build_features` made the features.
         features_holdout: Model input of `rows_holdout`, if already built.
         truth: Targets of `rows_holdout`, shown beside sample answers.
+        reason_seconds: For so long hold-out rows are explained, for the card.
 
     Raises:
         PackagingError: If neither ONNX nor skops can carry the estimator.
@@ -161,7 +167,7 @@ def package(
         if not agreement.agrees:
             (folder / ONNX_FILE).unlink()
             manifest = _keep_python(folder, subject, estimator, f"the compiled model disagrees: {agreement}")
-    return _finish(folder, subject, manifest, agreement)
+    return _finish(folder, subject, manifest, agreement, reason_seconds)
 
 
 def package_constant(
@@ -261,12 +267,18 @@ def score(estimator: Any, features: pd.DataFrame, task: Task) -> "np.ndarray[Any
 # -- folder ----------------------------------------------------------------------------------------------------------
 
 
-def _finish(folder: Path, subject: Subject, manifest: Manifest, agreement: Agreement | None) -> Package:
+def _finish(folder: Path, subject: Subject, manifest: Manifest, agreement: Agreement | None, reason_seconds: float = 0.0) -> Package:
     predictor = load_predictor(folder, manifest)
     sample = build_sample(subject.brand, manifest, predictor, subject.rows_holdout, subject.truth)
     _write_json(folder / SAMPLE_FILE, sample)
+    background = build_background_rows(subject.brand, manifest, predictor, subject.rows_holdout)
+    _write_json(folder / BACKGROUND_FILE, background)
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return Package(manifest, _median_row_ms(predictor, manifest, subject.rows_holdout), agreement)
+    reasons = None
+    if reason_seconds:
+        may_show = subject.brand.config.capabilities.may_store_predictions
+        reasons = collect_reasons(predictor, manifest, background, subject.rows_holdout, reason_seconds, may_show=may_show)
+    return Package(manifest, _median_row_ms(predictor, manifest, subject.rows_holdout), agreement, reasons)
 
 
 def _write_json(path: Path, document: Any) -> None:

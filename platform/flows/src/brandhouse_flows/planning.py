@@ -15,7 +15,7 @@ from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.names import ModelKey
 from brandhouse_shared.settings import Settings
 
-TEMPLATE_VERSION = "train/2"
+TEMPLATE_VERSION = "train/3"
 """Raised when a change of the template would change what a training yields; part of the fingerprint."""
 
 NO_COMMIT = "uncommitted"
@@ -27,8 +27,8 @@ NOT_FINGERPRINTED = {"schedule", "serving", "trial", "monitoring", "retraining",
 DATASET_NOT_FINGERPRINTED = {"source", "schedule", "max_bad_share", "subject"}
 """Parts of a dataset's declaration that do not change what is trained: a share that is exceeded stops the training."""
 
-ADDED_LATER: dict[str, object] = {"thousands": None, "skip_rows": 0, "strip": False, "others": False, "units": []}
-"""Keys of datasets and input fields that did not exist from the beginning, and what leaves older fingerprints as they were."""
+ADDED_LATER: dict[str, object] = {"thousands": None, "skip_rows": 0, "strip": False, "others": False, "units": [], "fairness": None}
+"""Keys of datasets, input fields and models that did not exist from the beginning, and what leaves older fingerprints as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Plan:
     @property
     def declaration_digest(self) -> str:
         """SHA-256 of what the brand declares about data and model."""
-        declared = self.model.model_dump(mode="json", exclude=NOT_FINGERPRINTED)
+        declared = _as_before(self.model.model_dump(mode="json", exclude=NOT_FINGERPRINTED))
         declared["inputs"] = {name: _as_before(field) for name, field in declared["inputs"].items()}
         dataset = self.brand.config.datasets[self.model.dataset].model_dump(mode="json", exclude=DATASET_NOT_FINGERPRINTED)
         return _digest([declared, _as_before(dataset), self.model.serving.latency_budget_ms])

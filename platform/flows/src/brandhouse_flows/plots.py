@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedFormatter
 from numpy.typing import NDArray
 
 from brandhouse_flows.importance import Importance
+from brandhouse_flows.reasons import Reasons
 from brandhouse_flows.scores import ScoreReport
 from brandhouse_flows.wording import say_number, say_share, shorten
 from brandhouse_shared.config import Scalar
@@ -28,6 +29,7 @@ from brandhouse_shared.metrics import METRICS, Task
 BLUE, ORANGE, VERMILLION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 INK, MUTED, RULE, PAPER = "#1F2933", "#66727F", "#DDE3E9", "#FFFFFF"
 SHADES = LinearSegmentedColormap.from_list("house", ["#F3F8FC", "#7FB8DA", BLUE, "#00395A"])
+LOW_TO_HIGH = LinearSegmentedColormap.from_list("low to high", [BLUE, "#9AA5B1", ORANGE])
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 4.6, 3.4, 130
 MAX_POINTS = 1_500
@@ -67,6 +69,7 @@ def draw_plots(
     report: ScoreReport,
     importances: Sequence[Importance] = (),
     target: str = "target",
+    reasons: Reasons | None = None,
 ) -> list[Plot]:
     """Draw what a card of this task shows, most telling first.
 
@@ -78,6 +81,7 @@ def draw_plots(
         report: For the comparison with baselines and production.
         importances: From `measure_importance`; none, no picture.
         target: Name of the target, for axes.
+        reasons: Explained rows; None, no picture.
     """
     plots = [draw_comparison(report)]
     if task is Task.REGRESSION:
@@ -90,7 +94,8 @@ def draw_plots(
         plots += [draw_calibration(right, prediction.max(axis=1), "of the predicted class")]
     if task is not Task.REGRESSION and len(classes) <= MAX_CLASSES:
         plots.append(draw_confusion(truth, prediction, classes))
-    return plots + ([draw_importance(importances, report.metric)] if importances else [])
+    plots += [draw_importance(importances, report.metric)] if importances else []
+    return plots + ([draw_reasons(reasons, target if task is Task.REGRESSION else "probability")] if reasons else [])
 
 
 def draw_comparison(report: ScoreReport) -> Plot:
@@ -238,6 +243,49 @@ def draw_importance(importances: Sequence[Importance], metric_name: str) -> Plot
     more = f"; the strongest {len(shown)} of {len(importances)}" if rest > 0 else ""
     caption = f"How much worse the score is when one feature is shuffled{more}."
     return make_plot("importance", "What the model leans on", caption, draw, left=0.4)
+
+
+def draw_reasons(reasons: Reasons, what: str) -> Plot:
+    """Draw what fields contribute to explained rows: a dot a row, or the range of most rows where single ones must not be shown."""
+    count = min(len(reasons.fields), MAX_BARS)
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        for place in range(count):
+            values = reasons.contributions[:, place]
+            if reasons.shown_apart[place]:
+                known = np.isfinite(reasons.places[:, place])
+                at = place + _swarm(values)
+                axes.plot(values[~known], at[~known], "o", color=MUTED, markersize=2.6, alpha=0.6, markeredgewidth=0)
+                axes.scatter(values[known], at[known], c=reasons.places[known, place], cmap=LOW_TO_HIGH, vmin=0, vmax=1, s=7, linewidths=0)
+            else:
+                low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
+                axes.plot([low, high], [place, place], color=MUTED, linewidth=5, alpha=0.4, solid_capstyle="round")
+                axes.plot([middle], [place], "o", color=MUTED, markersize=4)
+        name_rows(axes, reasons.fields[:count])
+        axes.set_ylim(count - 0.4, -0.6)
+        axes.set_xlabel(_text(f"contribution to the {shorten(what, 30)}"), parse_math=False)
+        axes.grid(axis="x", color=RULE)
+
+    rest = len(reasons.fields) - count
+    more = f"; the strongest {count} of {len(reasons.fields)} fields" if rest else ""
+    ranges = "" if all(reasons.shown_apart[:count]) else " A bar is the middle 80 % of the rows, where single ones are not shown."
+    caption = (
+        f"Shapley values of {len(reasons.contributions)} hold-out rows{more}. A dot is a row: blue if its number is low, orange if high, "
+        f"grey without an order.{ranges}"
+    )
+    return make_plot("reasons", "What moves single answers", caption, draw, left=0.4)
+
+
+def _swarm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shifts that keep dots of nearly equal values apart, at most 0.32 to either side."""
+    span = float(np.ptp(values)) or 1.0
+    bins = ((values - values.min()) / span * 60).astype(int)
+    shifts = np.zeros(len(values))
+    for rows in (np.flatnonzero(bins == one) for one in np.unique(bins)):
+        steps = (np.arange(len(rows)) + 1) // 2 * np.where(np.arange(len(rows)) % 2, 1, -1)
+        shifts[rows] = steps * min(0.07, 0.64 / max(len(rows), 1))
+    return shifts
 
 
 def make_plot(name: str, title: str, caption: str, draw: Callable[[Axes], None], left: float = 0.15) -> Plot:

@@ -13,7 +13,8 @@ import stat
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brandhouse_flows.processes import POLL_SECONDS, ManagedProcess, ProcessIdentity, end_leftover, plain_environment
@@ -40,7 +41,17 @@ STOP_SECONDS = 10.0
 class EmbeddedPostgres:
     """One PostgreSQL server on one data folder."""
 
-    def __init__(self, data_dir: Path, log_file: Path) -> None:
+    def __init__(self, data_dir: Path, log_file: Path, *, port: int = 0, password: str = "") -> None:
+        """Describe it, without starting it.
+
+        Args:
+            data_dir: Of the server; made at the first start.
+            log_file: Its output is appended there.
+            port: Where it also listens on 127.0.0.1; 0: nowhere but on its socket. With it, everyone needs a password.
+            password: Of `postgres`, where there is a port; taken at the first start.
+        """
+        self._port = port
+        self._password = password
         self._data_dir = data_dir
         self._log_file = log_file
         self._socket_dir = _socket_dir(data_dir)
@@ -62,7 +73,8 @@ class EmbeddedPostgres:
         self._create_data(prefix)
         self._make_socket_dir(bool(prefix))
         self._end_leftover()
-        command = [*prefix, str(self._programs / "postgres"), "-D", str(self._data_dir), "-k", str(self._socket_dir), "-h", ""]
+        command = [*prefix, str(self._programs / "postgres"), "-D", str(self._data_dir), "-k", str(self._socket_dir)]
+        command += ["-h", "127.0.0.1", "-p", str(self._port)] if self._port else ["-h", ""]
         options = {"unix_socket_permissions": "0700", "max_connections": "100", "log_min_messages": "warning"}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
@@ -95,9 +107,26 @@ class EmbeddedPostgres:
         shutil.rmtree(fresh, ignore_errors=True)  # of a start that was interrupted
         fresh.mkdir(parents=True, mode=0o700)
         _give(fresh, bool(prefix))
-        arguments = ("-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
-        self._run([*prefix, str(self._programs / "initdb"), *arguments])
+        arguments = ("-D", str(fresh), "-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
+        with self._authentication(bool(prefix)) as authentication:
+            self._run([*prefix, str(self._programs / "initdb"), *arguments, *authentication])
         fresh.rename(self._data_dir)
+
+    @contextmanager
+    def _authentication(self, is_unprivileged: bool) -> Iterator[tuple[str, ...]]:
+        """Who may come in: whoever reaches the socket; or, behind a port, whoever has a password, on the socket too."""
+        if not self._port:
+            yield ("--auth=trust",)
+            return
+        file = self._data_dir.with_name(f"{self._data_dir.name}.password")
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(self._password, encoding="utf-8")
+        os.chown(file, UNPRIVILEGED_ID if is_unprivileged else os.geteuid(), -1)
+        try:
+            yield ("--auth=scram-sha-256", f"--pwfile={file}")
+        finally:
+            file.unlink()
 
     def _check_version(self, found: str) -> None:
         expected = self._run([str(self._programs / "postgres"), "--version"]).split()[-1].partition(".")[0]
@@ -126,7 +155,7 @@ class EmbeddedPostgres:
 
         After a reboot the id in the file may belong to anyone, and PostgreSQL would refuse to start.
         """
-        for pid_file in (self._data_dir / "postmaster.pid", self._socket_dir / ".s.PGSQL.5432.lock"):
+        for pid_file in (self._data_dir / "postmaster.pid", self._socket_dir / f".s.PGSQL.{self._port or 5432}.lock"):
             with suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 pid = int(pid_file.read_text().split("\n", 1)[0])
                 if _is_server_of(pid, self._data_dir):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from brandhouse_flows.gates import GateResult
 from brandhouse_flows.learning import Outcome, Rehearsal
@@ -15,6 +15,9 @@ def publish_outcome(plan: Plan, outcome: Outcome) -> None:
         return  # the run's message says whose inputs they are, and the card of that version stays the newest
     card = outcome.card + (f"\n\nAll plots: {outcome.card_path} on the machine that trained.\n" if outcome.card_path else "")
     _publish(_prefix(plan), card, outcome.gates, outcome.slices, outcome.detail, str(outcome.version))
+    if outcome.card_path:
+        text = f"Card of {outcome.version} with all plots"
+        create_link_artifact(key=f"{_prefix(plan)}-card-page", link=outcome.card_path.as_uri(), link_text=text, description=text)
 
 
 def publish_rehearsal(plan: Plan, rehearsal: Rehearsal) -> None:

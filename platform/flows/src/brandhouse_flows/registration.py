@@ -29,6 +29,9 @@ from brandhouse_shared.ledger.stages import Stage
 from brandhouse_shared.names import VersionKey
 
 ACTOR = "training template"
+REASON_SECONDS = 1.0
+"""For so long rows are explained for the card, of every training that gets as far; then at most one more row."""
+
 BASELINE_PREFIX = "baseline-"
 """Before the fingerprint of a model zero: made from the same inputs, but not what these inputs were to yield."""
 
@@ -56,6 +59,7 @@ def package_and_judge(
         classes=material.target.classes,
         constant=constant_answer(material),
         code=code,
+        reason_seconds=REASON_SECONDS,
     )
     gates = judge(
         plan.model,
@@ -66,6 +70,7 @@ def package_and_judge(
         evaluation.suspected_leaks(plan.model.gates.leakage_score),
         packaged.median_row_ms,
         plan.against,
+        evaluation.fairness,
     )
     card = render_card(_collect_card_data(plan, snapshot, material, fitted, evaluation, packaged, gates))
     (folder / CARD_MARKDOWN_FILE).write_text(card.markdown, encoding="utf-8")
@@ -100,6 +105,7 @@ def _collect_card_data(
         evaluation.report,
         evaluation.importance,
         plan.model.target,
+        packaged.reasons,
     )
     return CardData(
         brand=plan.brand.config,
@@ -120,6 +126,9 @@ def _collect_card_data(
         runtime=packaged.manifest.runtime,
         trained_seconds=fitted.seconds,
         usage=fitted.usage,
+        segments=evaluation.segments,
+        fairness=evaluation.fairness,
+        reasons=packaged.reasons,
         created_at=datetime.now(UTC),
         run_url=plan.run_url,
     )

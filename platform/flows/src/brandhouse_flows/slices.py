@@ -7,15 +7,17 @@ features. A slice with too few rows is shown and not judged: it is no pass.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from brandhouse_flows.scores import bootstrap
 from brandhouse_flows.wording import say_number, shorten
 from brandhouse_shared.errors import DatasetError, join_bounded
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_VALUES = 12
 """Values a column may have before it is cut: numbers into quartiles, texts into the most frequent and the others."""
@@ -60,7 +62,7 @@ def slice_scores(
     metric_name: str,
     truth: NDArray[Any],
     prediction: NDArray[Any],
-    columns: pd.DataFrame,
+    columns: "pd.DataFrame",
     slices: Sequence[str],
     min_rows: int,
     confidence: float = 0.95,
@@ -99,14 +101,17 @@ def slice_scores(
             return SliceScore(column, value, rows, None, False, reason=report.reason)
         return SliceScore(column, value, rows, report.score, True, _known(report.low), _known(report.high))
 
-    return [score_slice(column, value, mask) for column in slices for value, mask in _values(columns[column])]
+    return [score_slice(column, value, mask) for column in slices for value, mask in each_value(columns[column])]
 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _values(column: "pd.Series[Any]") -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def each_value(column: "pd.Series[Any]") -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Cut raw texts into what people ask about: each value or range as shown, and which rows have it; missing ones last."""
+    import pandas as pd
+
     texts = column.astype(object).where(column.notna(), "").astype(str).str.strip().to_numpy(dtype=object)
     missing = texts == ""
     known = pd.Series(texts[~missing])
@@ -121,6 +126,8 @@ def _values(column: "pd.Series[Any]") -> Iterator[tuple[str, NDArray[np.bool_]]]
 
 def _ordered(known: "pd.Series[Any]") -> list[str]:
     """Numbers ascending, texts by frequency."""
+    import pandas as pd
+
     counts = known.value_counts()
     numbers = pd.to_numeric(counts.index.to_series(), errors="coerce")
     return list(counts.index[np.argsort(numbers)]) if numbers.notna().all() else list(counts.index)

@@ -29,6 +29,7 @@ class Call:
         headers: By name in lower case; none was sent twice.
         body: As it came; empty until the call is admitted.
         max_body_bytes: The brand's limit.
+        query: Of the address, as it came.
         document: The decoded body; `Dialect.rows_of` leaves here what `answer_of` needs of it.
     """
 
@@ -38,11 +39,18 @@ class Call:
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
     max_body_bytes: int = MAX_BODY_BYTES
+    query: bytes = b""
     document: Any = None
 
 
 class Dialect(Protocol):
-    """One way to ask and to answer."""
+    """One way to ask and to answer.
+
+    Attributes:
+        explains: Whether it has a place for reasons beside answers.
+    """
+
+    explains: bool
 
     def find_call(self, path: bytes) -> Call | None:
         """Read a path, which begins with the dialect's prefix, still escaped and without a query. None: no call for predictions."""
@@ -74,6 +82,8 @@ class Dialect(Protocol):
 
 class V1:
     """`POST /v1/{brand}/{model}/predict`: rows in, predictions out."""
+
+    explains = True
 
     def find_call(self, path: bytes) -> Call | None:
         """See `Dialect.find_call`."""
@@ -111,6 +121,8 @@ def build_document(reply: Reply, ids: Sequence[str]) -> dict[str, Any]:
     document: dict[str, Any] = {"model": reply.loaded.name, "predictions": reply.predictions, "prediction_ids": ids}
     if reply.probabilities is not None:
         document["probabilities"] = _named(reply.loaded.class_names, reply.probabilities)
+    if reply.explanations is not None:
+        document["explanations"] = reply.explanations
     return document
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from brandhouse_serving.answer_threads import is_large
 from brandhouse_serving.bodies import ClientGoneError, Receive, read_body, read_headers
 from brandhouse_serving.dialects import V1, Call, Dialect
+from brandhouse_serving.explanations import asks_why, require_few
 from brandhouse_serving.keys import Scope, permit
 from brandhouse_serving.metrics import Metrics, ModelSeries
 from brandhouse_serving.open_inference import OpenInference, served_slot
@@ -93,7 +94,7 @@ class PredictLane:
         try:
             if scope["method"] != "POST":
                 raise RequestRefusedError(405, "method_not_allowed", "predictions are asked for with POST")
-            call.headers = read_headers(scope["headers"])
+            call.headers, call.query = read_headers(scope["headers"]), scope["query_string"]
             status, headers, body = await self._predict(dialect, call, receive)
         except ClientGoneError:
             return
@@ -149,7 +150,12 @@ class PredictLane:
         started = time.perf_counter()
         readers = self._parts.answerer.readers if is_large(call.body) else None
         rows = dialect.rows_of(call, route) if readers is None else await readers.run(call.brand, lambda: dialect.rows_of(call, route))
+        is_explained = bool(call.query) and _is_explained(dialect, call, rows)
         reply = await (self._parts.answerer.answer(route, rows) if route.trial is None else self._choose(call, route, rows))
+        if is_explained:
+            asked = time.perf_counter()
+            reply.explanations = await self._parts.explainer.explain(reply, route, rows)
+            started += time.perf_counter() - asked  # what a version takes to answer is judged; this is no part of it
         ids, now_ms = self._parts.make_ids(reply, len(rows))
         if readers is None:
             body = dialect.answer_of(reply, ids, call)
@@ -173,6 +179,15 @@ class PredictLane:
         if known and (status == 429 or isinstance(error, RetryableError)):
             self._parts.series_of(ModelKey(call.brand, call.model)).count_shed(code)
         return dialect.problem_of(error)
+
+
+def _is_explained(dialect: Dialect, call: Call, rows: Sequence[Any]) -> bool:
+    if not asks_why(call.query):
+        return False
+    if not dialect.explains:
+        raise RequestRefusedError(422, "cannot_explain", "answers are explained by POST /v1/{brand}/{model}/predict?explain=true only")
+    require_few(rows)
+    return True
 
 
 def _too_many_at_once(route: Route) -> RequestRefusedError:

@@ -49,6 +49,7 @@ class LoadedVersion:
         rule: What of its predictions may be kept.
         placement: Isolation and memory of a process of its own, as its brand had declared them when it was loaded.
         memory_bytes: What it is taken to need in this process.
+        folder: Its files, checked when it was loaded; None if it has none.
         name: The version as answers name it.
         class_names: The classes as answers name them, in the order of the probabilities.
     """
@@ -60,6 +61,7 @@ class LoadedVersion:
     rule: LogRule
     placement: Placement = (Isolation.POOL, None)
     memory_bytes: int = SILO_VERSION_BYTES
+    folder: Path | None = None
     name: str = field(init=False)
     class_names: tuple[str, ...] = field(init=False)
 
@@ -94,11 +96,12 @@ class VersionLoader:
             VersionFailedError: If its bytes are missing or altered, so that nothing of it can be believed.
         """
         is_silo = brand.config.isolation is Isolation.SILO
-        manifest, runtime, size = await self._in_thread(self._read, version, is_silo)
+        folder = await self._in_thread(self._find, version)
+        manifest, runtime, size = await self._in_thread(self._read, folder, version, is_silo)
         if runtime is None:
             runtime = await self._silo_runtime(version, brand, wait_for_silo)
         rule = build_log_rule(brand.config.capabilities, manifest.inputs)
-        return LoadedVersion(version.key, manifest, manifest.contract, runtime, rule, placement_of(brand), size)
+        return LoadedVersion(version.key, manifest, manifest.contract, runtime, rule, placement_of(brand), size, folder)
 
     async def prepare(self) -> None:
         """Import what compiled versions need, so that the first request does not wait for it."""
@@ -107,9 +110,8 @@ class VersionLoader:
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
-    def _read(self, version: Version, is_silo: bool) -> tuple[Manifest, Runtime | None, int]:
+    def _read(self, folder: Path, version: Version, is_silo: bool) -> tuple[Manifest, Runtime | None, int]:
         """Manifest, runtime (None: the brand's own process) and size in memory."""
-        folder = self._find(version)
         manifest = _read_manifest(folder, version)
         if is_silo or manifest.runtime is artifacts.Runtime.PYTHON:
             return manifest, None, SILO_VERSION_BYTES

@@ -27,6 +27,8 @@ _REQUEST_KEYS = frozenset(("inputs", "id", "outputs", "parameters"))
 class OpenInference:
     """The dialect; see `dialects.Dialect` for what each method does."""
 
+    explains = False
+
     def find_call(self, path: bytes) -> Call | None:
         """See `Dialect.find_call`."""
         parts = path.split(b"/")

@@ -10,6 +10,7 @@ from typing import Any
 from brandhouse_serving import prediction_ids
 from brandhouse_serving.brand_directory import BrandDirectory
 from brandhouse_serving.check_series import CheckSeries
+from brandhouse_serving.explanations import Explainer
 from brandhouse_serving.failures import UnavailableError
 from brandhouse_serving.keys import KeyRing
 from brandhouse_serving.loading import VersionLoader
@@ -44,6 +45,7 @@ class Parts:
     trials: TrialAnswerer
     trial_keeper: TrialKeeper
     checks: CheckSeries
+    explainer: Explainer
     home: Path
     brands: list[str] | None
     _version_series: dict[VersionKey, VersionSeries] = field(default_factory=dict)
@@ -142,6 +144,7 @@ def build_parts(settings: Settings, brands: Collection[str] | None, place: Worke
         trials=TrialAnswerer(answerer),
         trial_keeper=TrialKeeper(settings.home, ledger, router.trials, metrics),
         checks=CheckSeries(ledger),
+        explainer=Explainer(answerer.readers),
         home=settings.home,
         brands=None if brands is None else sorted(brands),
     )

@@ -9,7 +9,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ID_COLUMN, AT_COLUMN = 0, 1
 """Places in `prediction_table.COLUMNS`."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 SAME_REQUEST = ("at", "version", "latency_ms", "served_by", "request_rows")
 """Equal for all rows of one request; they were written one after the other."""
@@ -118,7 +120,7 @@ def _find_in_day(home: Path, parsed: PredictionId, prediction_id: str) -> Logged
     damaged = []
     for part in find_parts(folder):
         try:
-            found = _find_in_part(part, prediction_id, parsed.at)
+            found = _find_in_part(part, prediction_id, parsed.at_ms)
         except (pyarrow.ArrowException, OSError):
             if part.exists():  # else its day has been deleted in this moment
                 damaged.append(part.name)
@@ -130,26 +132,26 @@ def _find_in_day(home: Path, parsed: PredictionId, prediction_id: str) -> Logged
     return None
 
 
-def _find_in_part(part: Path, prediction_id: str, at: datetime) -> LoggedRequest | None:
-    import pyarrow.compute as pc
+def _find_in_part(part: Path, prediction_id: str, at_ms: int) -> LoggedRequest | None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(part) as file:
         for number in range(file.num_row_groups):
-            if _may_hold(file.metadata.row_group(number), prediction_id, at):
-                place = pc.index(file.read_row_group(number, columns=["id"])["id"], prediction_id).as_py()
-                if place >= 0:
-                    return _read_request(file, number, place)
+            if _may_hold(file.metadata.row_group(number), prediction_id, at_ms):
+                ids = file.read_row_group(number, columns=["id"])["id"].to_pylist()
+                if prediction_id in ids:
+                    return _read_request(file, number, ids.index(prediction_id))
     return None
 
 
-def _may_hold(group: "pyarrow.parquet.RowGroupMetaData", prediction_id: str, at: datetime) -> bool:
+def _may_hold(group: "pyarrow.parquet.RowGroupMetaData", prediction_id: str, at_ms: int) -> bool:
     """By time first: where two versions answer side by side, nearly every group holds ids before and after any other."""
-    return _is_within(group.column(AT_COLUMN).statistics, at) and _is_within(group.column(ID_COLUMN).statistics, prediction_id)
+    return _is_within(group.column(AT_COLUMN).statistics, at_ms) and _is_within(group.column(ID_COLUMN).statistics, prediction_id.encode())
 
 
-def _is_within(statistics: Any, value: Any) -> bool:
-    return statistics is None or not statistics.has_min_max or bool(statistics.min <= value <= statistics.max)
+def _is_within(statistics: Any, value: int | bytes) -> bool:
+    # As they stand in the file: to make a time of one, Arrow imports pandas, which takes as long as all else of a replay.
+    return statistics is None or not statistics.has_min_max or bool(statistics.min_raw <= value <= statistics.max_raw)
 
 
 def _read_request(file: "pyarrow.parquet.ParquetFile", number: int, place: int) -> LoggedRequest:
@@ -166,8 +168,16 @@ def _read_request(file: "pyarrow.parquet.ParquetFile", number: int, place: int) 
         left += file.metadata.row_group(last).num_rows
     # Only what is around the row becomes Python objects: a group is thousands of rows.
     begin = max(0, starts - asked + 1)
-    rows = file.read_row_groups(list(range(first, last + 1))).slice(begin, min(2 * asked - 1, starts - begin + asked)).to_pylist()
-    return _request_among(rows, starts - begin, asked)
+    rows = file.read_row_groups(list(range(first, last + 1))).slice(begin, min(2 * asked - 1, starts - begin + asked))
+    columns = {name: _times(rows[name]) if name == "at" else rows[name].to_pylist() for name in rows.column_names}
+    return _request_among(list(as_dicts(columns)), starts - begin, asked)
+
+
+def _times(column: "pyarrow.ChunkedArray") -> list[datetime]:
+    """Times without pandas, see `_is_within`."""
+    import pyarrow
+
+    return [EPOCH + timedelta(milliseconds=at) for chunk in column.chunks for at in chunk.view(pyarrow.int64()).to_pylist()]
 
 
 def _request_among(rows: list[dict[str, Any]], place: int, asked: int) -> LoggedRequest:

@@ -6,7 +6,7 @@ A reply that is not production's says so, and the ledger records it.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +45,7 @@ class Reply:
         probabilities: Shape (rows, classes), in the order of the manifest's classes; None for regression.
         served_by: production, canary, previous or baseline.
         reason: Why not the version that was to answer; empty if it was.
+        explanations: One a row; None if none were asked for.
     """
 
     loaded: LoadedVersion
@@ -52,6 +53,7 @@ class Reply:
     probabilities: Sequence[Sequence[float]] | None
     served_by: str
     reason: str
+    explanations: Sequence[Mapping[str, Any]] | None = None
 
 
 class Answerer:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
+from brandhouse_serving.explanations import MAX_EXPLAINED_ROWS
 from brandhouse_serving.limits import MAX_BODY_BYTES
 from brandhouse_serving.loading import LoadedVersion
 from brandhouse_serving.open_inference_schemas import PROTOCOL_ERROR_SCHEMA, REQUEST_KEY, generic_infer_paths, infer_paths
@@ -45,6 +46,13 @@ ERROR_SCHEMA: Document = {
         }
     },
 }
+EXPLAIN: Document = {
+    "name": "explain",
+    "in": "query",
+    "required": False,
+    "description": f"Also say what each field contributed to each answer; of at most {MAX_EXPLAINED_ROWS} rows.",
+    "schema": {"type": "boolean", "default": False},
+}
 REPEATED_HEADER = "A header that decides something was sent twice"
 FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 """Schemas of errors that FastAPI describes and that never come."""
@@ -68,7 +76,7 @@ PREDICT_ERRORS = {
     "408": "The body did not arrive in time",
     "413": f"The body is larger than {MAX_BODY_BYTES} bytes or has too many rows",
     "415": "The content type is not application/json",
-    "422": "The body is no JSON or contradicts the input schema",
+    "422": "The body is no JSON or contradicts the input schema; or with explain=true: too many rows, or a version that cannot explain",
     "429": "More requests than the model's rate; see Retry-After",
     "503": "Nothing can answer at present; see Retry-After",
 }
@@ -127,7 +135,30 @@ def reply_schema(manifest: Manifest) -> Document:
         share = {"type": "number", "minimum": 0, "maximum": 1}
         shares = {"type": "object", "properties": {str(label): share for label in manifest.classes}}
         properties["probabilities"] = {"type": "array", "items": shares}
-    return {"type": "object", "required": list(properties), "properties": properties}
+    required = list(properties)
+    properties["explanations"] = {
+        "type": "array",
+        "items": explanation_schema(manifest),
+        "description": "With explain=true: one per instance",
+    }
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def explanation_schema(manifest: Manifest) -> Document:
+    """JSON Schema of one answer's reasons."""
+    number: Document = {"type": "number"}
+    fields = {"type": "object", "required": list(manifest.inputs), "additionalProperties": False}
+    properties: Document = {
+        "base": number | {"description": "The mean answer over the version's background rows"},
+        "contributions": fields | {"properties": dict.fromkeys(manifest.inputs, number), "description": "What each field's value adds"},
+        "method": {"enum": ["exact", "sampled"]},
+        "error": {"type": "number", "minimum": 0, "description": "If sampled: the largest standard error of a contribution"},
+    }
+    required = ["base", "contributions", "method"]
+    if manifest.task is not Task.REGRESSION:
+        properties["class"] = {"enum": list(manifest.classes), "description": "Whose probability is explained"}
+        required = ["class", *required]
+    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
 
 
 def predict_operation(route: Route, loaded: LoadedVersion) -> Document:
@@ -140,7 +171,7 @@ def predict_operation(route: Route, loaded: LoadedVersion) -> Document:
         "description": route.config.description,
         "tags": [route.key.brand],
         "security": [{"key": []}],
-        "parameters": [REQUEST_KEY],
+        "parameters": [EXPLAIN, REQUEST_KEY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {"200": _json("Predictions, one per row", reply_schema(loaded.manifest)), **error_responses(PREDICT_ERRORS)},
     }
@@ -206,7 +237,7 @@ _GENERIC_PREDICT: Document = {
     "summary": "Predict; which fields a row has is described with the brand's key",
     "tags": ["models"],
     "security": [{"key": []}],
-    "parameters": [_path_parameter("brand"), _path_parameter("model"), REQUEST_KEY],
+    "parameters": [_path_parameter("brand"), _path_parameter("model"), EXPLAIN, REQUEST_KEY],
     "requestBody": {
         "required": True,
         "content": {

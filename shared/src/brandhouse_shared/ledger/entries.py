@@ -40,3 +40,10 @@ def select_newest(kind: EntryKind, brand: str | None) -> Select[Any]:
         newest = newest.where(entries.c.brand == brand)
     newest = newest.group_by(entries.c.brand, entries.c.model, entries.c.name)
     return select(entries).where(entries.c.seq.in_(newest)).order_by(entries.c.brand, entries.c.model, entries.c.name)
+
+
+def select_measured(kind: EntryKind, name: str) -> Select[Any]:
+    """Query the newest entry with a value of each version, of one kind and name."""
+    chosen = (entries.c.kind == str(kind), entries.c.name == name, entries.c.value.is_not(None))
+    newest = select(func.max(entries.c.seq)).where(*chosen).group_by(entries.c.brand, entries.c.model, entries.c.number)
+    return select(entries).where(entries.c.seq.in_(newest)).order_by(entries.c.seq.desc())

@@ -382,6 +382,10 @@ class Ledger:
         """What holds now: the newest entry of each brand, model and name, ordered by these."""
         return [read_entry(row) for row in self._rows(entry_log.select_newest(kind, brand))]
 
+    def measured_entries(self, kind: EntryKind, name: str) -> list[Entry]:
+        """What was measured last of each version: its newest entry of a kind and name that has a value, newest first."""
+        return [read_entry(row) for row in self._rows(entry_log.select_measured(kind, name))]
+
     def _append(self, table: Table, values: dict[str, Any]) -> None:
         with self.database.writing() as connection:
             append(connection, table, values)

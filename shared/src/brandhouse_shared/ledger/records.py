@@ -405,6 +405,8 @@ class EntryKind(StrEnum):
     """Infrastructure was planned, applied, had drifted, or was destroyed."""
     FAREWELL = "farewell"
     """A brand left."""
+    EVIDENCE = "evidence"
+    """Something was tried and how it went is kept: a brand's tests, a training repeated, importance of fields, a test done by hand."""
 
 
 class Entry(Record):

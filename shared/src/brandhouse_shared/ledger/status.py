@@ -51,9 +51,8 @@ ORDER BY e.seq
 # listing must not go through years of them.
 CHECKS_SQL = """
 SELECT brand, model, name, state FROM ledger_entries WHERE seq IN (
-  SELECT MAX(seq) FROM ledger_entries
-  WHERE kind = 'check' AND seq > (SELECT COALESCE(MAX(seq), 0) FROM ledger_entries) - 50000
-  GROUP BY brand, model, name)
+  SELECT MAX(seq) FROM (SELECT seq, kind, brand, model, name FROM ledger_entries ORDER BY seq DESC LIMIT 50000) newest
+  WHERE kind = 'check' GROUP BY brand, model, name)
 ORDER BY brand, model, name
 """
 
