@@ -280,7 +280,7 @@ def test_status_does_without_pandas_prefect_and_sqlalchemy(trained: Any) -> None
         ("brandhouse train c", "casa casa/price"),
         ("brandhouse versions villa/", "villa/sold"),
         ("brandhouse promote casa/price --reason x --to ", "shadow canary production"),
-        ("brandhouse sta", "status"),
+        ("brandhouse statu", "status"),
     ],
 )
 def test_completion_offers_brands_models_and_choices(workspace: Any, words: str, offered: str) -> None:

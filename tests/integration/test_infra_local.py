@@ -18,6 +18,7 @@ from brandhouse_infra.local.operator import OperatorError, operator_file
 from brandhouse_infra.plans import PlanRefusedError
 from brandhouse_infra.terraform import StateLockedError, StoreDownError, find_terraform
 from brandhouse_infra.workplace import sha256_of
+from brandhouse_shared.errors import BrandhouseError
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
@@ -76,6 +77,15 @@ def test_a_second_apply_changes_nothing_and_nothing_differs(house: LocalHouse) -
     for brand in ("auto", "auto_deals"):
         assert str(house.plan(brand).plan) == "no changes"
         assert house.differing(brand) == set()
+
+
+def test_brands_that_begin_at_once_do_not_lock_each_other_out(house: LocalHouse) -> None:
+    """Terraform locks the whole database to make a first state; so there is one before it comes."""
+    names = [f"new{letter}" for letter in "abcd"]
+    for name in names:
+        write_brand(house.settings.root, name)
+    errors = [found for found in house.deployment.plan(names) if isinstance(found, BrandhouseError)]
+    assert not errors
 
 
 def test_a_brand_can_use_what_is_its_own(house: LocalHouse) -> None:

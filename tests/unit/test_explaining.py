@@ -14,7 +14,7 @@ from tests.fixtures.explained import Scores, background_of, explain, manifest_of
 from brandhouse_shared.artifacts import BACKGROUND_FILE
 from brandhouse_shared.config import FieldType, InputField
 from brandhouse_shared.errors import ArtifactCorruptError
-from brandhouse_shared.explaining import PAIRS, Background, NoBackgroundError, Question, build_background, read_background
+from brandhouse_shared.explaining import MAX_ASKED, PAIRS, Background, NoBackgroundError, Question, build_background, read_background
 from brandhouse_shared.metrics import Task
 
 
@@ -136,3 +136,13 @@ def test_a_thinner_background_keeps_its_spread() -> None:
     rows = [{"f0": float(place)} for place in range(32)]
     thin = build_background(rows, manifest_of(Task.REGRESSION, numbers(1))).thinned(8)
     assert thin.rows == 8 and thin.columns["f0"] == [float(place) for place in range(0, 32, 4)]
+
+
+def test_a_row_of_hundreds_of_fields_asks_about_no_more_rows_than_are_bearable() -> None:
+    generator = np.random.default_rng(6)
+    rows, row = generator.normal(size=(32, 400)), generator.normal(size=400)
+    question = Question(background_of(rows), {f"f{field}": float(value) for field, value in enumerate(row)})
+    asked = np.column_stack(list(question.columns.values()))
+    assert len(asked) <= 1.5 * MAX_ASKED
+    found = question.explain(asked @ np.arange(400.0), manifest_of(Task.REGRESSION, numbers(400)))
+    assert found.answer == pytest.approx(float(row @ np.arange(400.0))), "the parts do not sum up to the answer"

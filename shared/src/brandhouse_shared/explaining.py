@@ -25,7 +25,12 @@ EXACT_FIELDS = 8
 """With up to so many fields that differ from the background all their subsets are asked about: 256 times the background's rows."""
 
 PAIRS = 8
-"""Orders drawn for each background row beyond that, each with its reverse (antithetic; Mitchell et al. 2022), 2 rows a field."""
+"""Orders drawn for each background row beyond that, each with its reverse (antithetic; Mitchell et al. 2022), one row a field."""
+
+MAX_ASKED = 20_000
+"""With many fields fewer orders are drawn, at least two for each background row, and beyond `WIDE_FIELDS` for fewer of these."""
+
+WIDE_FIELDS = 150
 
 Columns = Mapping[str, Sequence[Any]]
 Array = np.ndarray[Any, Any]
@@ -181,14 +186,13 @@ def _key(value: Any) -> Any:
 
 
 def _distinct(mixed: Array) -> tuple[Array, Array]:
-    """The different rows, and which of them each row is. Rows of few values are numbered, since comparing numbers is faster."""
+    """The different rows, and which of them each row is. They are told apart by a number that has a digit for each field."""
     sizes = mixed.max(axis=0, initial=0) + 1
     if math.prod(sizes.tolist()) < 2**62:
         weights = np.concatenate([[1], np.cumprod(sizes[:-1])]).astype(np.int64)[: len(sizes)]
         _, first, place = np.unique(mixed @ weights, return_index=True, return_inverse=True)
         return mixed[first], place.reshape(-1)
-    asked, place = np.unique(mixed, axis=0, return_inverse=True)
-    return asked, place.reshape(-1)
+    return mixed, np.arange(len(mixed))  # so many fields of so many values: hardly two rows are the same
 
 
 class _Exact:
@@ -236,19 +240,21 @@ class _Sampled:
     def __init__(self, fields: int, background: int, seed: int) -> None:
         self._fields = fields
         generator = np.random.default_rng(seed)
-        walks = background * PAIRS
+        chosen = np.arange(0, background, -(-fields // WIDE_FIELDS))
+        self._pairs = max(2, min(PAIRS, MAX_ASKED // (2 * len(chosen) * (fields + 1))))
+        walks = len(chosen) * self._pairs
         forward = generator.permuted(np.tile(np.arange(fields), (walks, 1)), axis=1)
         self._orders = np.stack([forward, forward[:, ::-1]], axis=1).reshape(2 * walks, fields)
         steps = np.argsort(self._orders, axis=1)  # at which step a field is taken
         self.taken = (steps[:, None, :] < np.arange(fields + 1)[None, :, None]).reshape(-1, fields)
-        self.rows = np.repeat(np.arange(background), 2 * PAIRS * (fields + 1))
+        self.rows = np.repeat(chosen, 2 * self._pairs * (fields + 1))
 
     def share(self, values: Array) -> tuple[float, Array, float]:
         """Base, contributions, and the largest standard error of one, over the orders that could have been drawn."""
         walks = values.reshape(-1, self._fields + 1)
         gains = np.empty_like(walks[:, 1:])
         np.put_along_axis(gains, self._orders, np.diff(walks, axis=1), axis=1)
-        pairs = gains.reshape(-1, PAIRS, 2, self._fields).mean(axis=2)
-        spread = pairs.var(axis=1, ddof=1) / PAIRS
+        pairs = gains.reshape(-1, self._pairs, 2, self._fields).mean(axis=2)
+        spread = pairs.var(axis=1, ddof=1) / self._pairs
         error = math.sqrt(float(spread.sum(axis=0).max())) / len(pairs)
         return float(walks[:, 0].mean()), gains.mean(axis=0), error

@@ -3,7 +3,9 @@
 Terraform's own way would let every deployer create in `public`; here schema and table are made beforehand, by the operator.
 """
 
+import json
 import secrets
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def ensure_deployers(settings: Settings, environment: Environment, tenants: Iter
 
 
 def _opens(environment: Environment, tenant: str, path: Path) -> bool:
-    """Whether the file's password opens the tenant's own state."""
+    """Whether the file's password opens the tenant's own state, and there is one."""
     import psycopg
     from psycopg import sql
 
@@ -63,14 +65,14 @@ def _opens(environment: Environment, tenant: str, path: Path) -> bool:
             **address, user=deployer_role(environment.name, tenant), passfile=str(path), connect_timeout=CONNECT_SECONDS
         ) as connection:
             schema = sql.Identifier(state_schema(environment.name, tenant))
-            connection.execute(sql.SQL("SELECT 1 FROM {}.states LIMIT 1").format(schema))
+            found = connection.execute(sql.SQL("SELECT 1 FROM {}.states LIMIT 1").format(schema)).fetchone()
     except psycopg.OperationalError as error:
         if "authentication failed" in str(error) or "does not exist" in str(error):
             return False
         raise DatabaseDownError(environment.local.database, str(error)) from error
     except psycopg.errors.Error:
         return False
-    return True
+    return found is not None
 
 
 def _make(environment: Environment, tenant: str, path: Path, operator: Operator) -> None:
@@ -98,10 +100,18 @@ def _make(environment: Environment, tenant: str, path: Path, operator: Operator)
             for statement in ("ALTER" if known else "CREATE", *_STATEMENTS):
                 text = f"{statement} ROLE {{role}} LOGIN PASSWORD {{password}}" if statement in ("ALTER", "CREATE") else statement
                 connection.execute(sql.SQL(text).format(**names))
+            insert = "INSERT INTO {schema}.states (name, data) VALUES ('default', %s) ON CONFLICT (name) DO NOTHING"
+            connection.execute(sql.SQL(insert).format(**names), [_empty_state()])
     except psycopg.OperationalError as error:
         raise DatabaseDownError(environment.local.database, str(error)) from error
     line = f"{address['host']}:{address['port']}:{address['dbname']}:{role}:{password}\n"
     write_private(path, line)
+
+
+def _empty_state() -> str:
+    """A state of nothing. Where there is no row, Terraform locks all states of the database at once, to make one."""
+    empty: dict[str, object] = {"outputs": {}, "resources": [], "check_results": None}
+    return json.dumps({"version": 4, "terraform_version": "1.10.0", "serial": 0, "lineage": str(uuid.uuid4()), **empty})
 
 
 _STATEMENTS = (

@@ -91,31 +91,22 @@ def _find_fields(texts: "pa.Array") -> _Rows:
     data = np.zeros(bounds[-1] - bounds[0] + WORD, np.uint8)
     data[:-WORD] = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]]
     begins = bounds - bounds[0]
-    names = _names(bytes(data[: begins[1]]))
+    names = tuple(orjson.loads(bytes(data[: begins[1]])))
     commas = np.flatnonzero(data == COMMA)
-    if len(commas) != len(texts) * (len(names) - 1) or (data == ESCAPE).any():
+    if not names or len(commas) != len(texts) * (len(names) - 1) or (data == ESCAPE).any():
         raise _NotAlikeError
     edges = np.empty((len(names) + 1, len(texts)), np.int32)
     edges[0], edges[-1] = begins[:-1], begins[1:] - 1
     edges[1:-1] = commas.reshape(len(texts), -1).T
-    if (edges[:-1] >= edges[1:]).any():  # a comma too many in one row, and one too few in another
-        raise _NotAlikeError
     return _Rows(data, names, edges)
-
-
-def _names(first: bytes) -> tuple[str, ...]:
-    """Names of the first row, if they cannot be taken for anything else: see `_values_of`."""
-    names = tuple(orjson.loads(first))
-    if not names or not all(name[:1].isalnum() or name[:1] == "_" for name in names):
-        raise _NotAlikeError
-    return names
 
 
 def _values_of(rows: _Rows, place: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Where the values of one field begin and end.
 
-    Behind each comma must stand a quote, the name and a quote. A comma within a text cannot have that behind it: the quote
-    would end the text, and what follows a text is no letter. Nor can one in a nested value, if no value begins with a brace.
+    Behind each comma must stand the name in quotes and a colon. A comma within a text cannot have that behind it: the quote would
+    end the text, and a name never follows. Nor can one in a nested value, if no value begins with a brace. A comma too many in
+    one row, and one too few in another, make a field of two rows end before it begins.
     """
     head = b'"%b":' % rows.names[place].encode()
     starts = rows.edges[place] + np.int32(1)

@@ -217,9 +217,11 @@ def _objects(brand: str, address: str, environment: Mapping[str, str]) -> Iterat
         raise FarewellError(
             f"{brand}: its remote {address.partition('://')[0]}://... cannot be copied from here; copy it to a folder first"
         )
-    import s3fs
-    from botocore.exceptions import BotoCoreError
-
+    try:
+        import s3fs
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        raise FarewellError(f"{brand}: copying its remote from S3 needs an extra; install brandhouse-flows[s3]") from None
     opened = remote_credentials(brand, address, environment)
     store = s3fs.S3FileSystem(
         key=opened["access_key_id"],
