@@ -111,3 +111,10 @@ def test_the_expected_loss_of_age_is_said() -> None:
 )
 def test_what_a_retrained_version_must_show(trigger: Trigger, is_red: bool, against: AgainstProduction) -> None:
     assert required_gain(trigger, symptom_is_red=is_red) is against
+
+
+def test_a_symptom_tells_nobody_while_the_newest_version_is_being_tried() -> None:
+    tried = {"trained": "v8 (shadow)", "on_trial": "v8 (shadow)", "trial_since": NOON - timedelta(days=1)}
+    decision = decided(trigger="drift", **tried)
+    assert (decision.action, decision.is_helpless) == ("skip", False)
+    assert decision.reason == "v8 (shadow) learned from the newest data and is being tried"

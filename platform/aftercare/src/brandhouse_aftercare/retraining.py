@@ -105,6 +105,8 @@ def _already_running(facts: Facts) -> Decision | None:
 def _nothing_new(facts: Facts) -> Decision | None:
     if not facts.trained:
         return None
+    if facts.trained == facts.on_trial:  # help is on its way: nobody has to be told day after day
+        return Decision("skip", f"{facts.on_trial} learned from the newest data and is being tried")
     return _without_news(facts, f"nothing is new: data, code, lock and declaration are those of {facts.trained}")
 
 
