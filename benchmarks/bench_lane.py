@@ -139,7 +139,7 @@ class Wire:
     """What a server gives an ASGI application for one request, again and again."""
 
     def __init__(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+        self.scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers, "query_string": b""}
         self.message = {"type": "http.request", "body": body, "more_body": False}
         self.sent: list[Any] = []
 

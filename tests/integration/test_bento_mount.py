@@ -163,7 +163,15 @@ async def call(mount: BentoMount, key: str, model: ModelKey) -> tuple[int, bytes
     sent: list[MutableMapping[str, Any]] = []
     path = f"/bento/{model}/predict"
     headers = [(b"authorization", f"Bearer {key}".encode()), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers, "http_version": "1.1"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": headers,
+        "query_string": b"",
+        "http_version": "1.1",
+    }
     scope |= {"asgi": {"version": "3.0"}, "scheme": "http", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}
 
     async def receive() -> MutableMapping[str, Any]:

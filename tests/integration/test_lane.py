@@ -64,7 +64,14 @@ class Client:
         if not self.parts.router.table:
             self.parts.keys.refresh()
             await self.parts.router.refresh()
-        scope = {"type": "http", "method": method, "path": path.decode("latin-1"), "raw_path": path, "headers": headers}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path.decode("latin-1"),
+            "raw_path": path,
+            "headers": headers,
+            "query_string": b"",
+        }
         await self.lane(scope, receive, send)
         return sent[0]["status"], orjson.loads(sent[1]["body"])
 

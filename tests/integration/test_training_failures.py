@@ -120,7 +120,7 @@ def _without_price(table: pd.DataFrame) -> pd.DataFrame:
 
 
 BROKEN_TABLES: dict[str, Any] = {
-    "casa/price: data/homes.csv lacks price, named by target, slices or split": _without_price,
+    "casa/price: data/homes.csv lacks price, named by target, slices, fairness or split": _without_price,
     "the target 'price' is the same in all 400 rows": lambda table: table.assign(price=7),
     "all 400 rows lack the target 'price'": lambda table: table.assign(price=""),
     "the target 'price' is not a number in 400 of 400 rows": lambda table: table.assign(
@@ -214,7 +214,7 @@ def _fail_writes_to(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setattr(Path, method, write)
 
 
-@pytest.mark.parametrize("limit", [20_000, 60_000, 250_000])
+@pytest.mark.parametrize("limit", [20_000, pytest.param(60_000, marks=pytest.mark.slow), pytest.param(250_000, marks=pytest.mark.slow)])
 def test_files_that_may_not_grow_end_a_training_with_one_message(workspace: Any, limit: int) -> None:
     """A real limit of the operating system: the table, the ledger or the model exceeds it, whichever comes first."""
     workspace.append(TOML, "\n[models.price.candidates.default]\nparams = { n_estimators = 900 }\n")
