@@ -389,8 +389,10 @@ def try_one(operation: Any, headers: dict[str, str], mode: Any, examples: int) -
         case.validate_response(response, checks=[*ALWAYS, *([] if mode is GenerationMode.POSITIVE else [checks.negative_data_rejection])])
         if is_exact and mode is GenerationMode.POSITIVE and response.status_code != 200:
             # What is a date cannot be said in JSON Schema; everything else of a row is.
-            violations = response.json()["error"]["violations"]
-            assert violations and all("date" in violation for violation in violations), (response.json(), case.body)
+            error = response.json()["error"]
+            # The house's versions are packaged without the rows that explanations need.
+            cannot_explain = bool(case.query) and error["code"] == "cannot_explain"
+            assert cannot_explain or (error["violations"] and all("date" in one for one in error["violations"])), (error, case.body)
 
     if mode is GenerationMode.POSITIVE or operation.body:  # a text in a path contradicts nothing
         check()

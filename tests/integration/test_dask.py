@@ -166,7 +166,7 @@ def test_flow_under_prefect_fans_out_by_the_setting_alone(workspace: Any, cluste
     monkeypatch.setenv("BRANDHOUSE_DASK_ADDRESS", cluster.address)
     for name, value in workspace.environment.items():
         monkeypatch.setenv(name, value)
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=120):
         state = train_model(brand="casa", model="price", return_state=True)
     assert state.name == "Registered", state.message
     assert any(fold_processes(worker) for worker in cluster.workers), "folds were fitted on the cluster"
