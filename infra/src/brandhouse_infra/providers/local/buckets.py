@@ -1,5 +1,6 @@
 """Buckets and what is set on them. Each setting is read back from the store: what somebody changed there is drift."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from brandhouse_infra.providers.local.connections import MISSING, Connections, code_of, told
@@ -89,7 +90,7 @@ def _bucket(name: str, tags: dict[str, str] | None) -> State:
     return {"bucket": name, "tags": tags, "id": name, "arn": f"arn:aws:s3:::{name}"}
 
 
-class Setting:
+class Setting(ABC):
     """Something set on a bucket: one block of content, put and fetched as a whole."""
 
     schema: Block
@@ -133,17 +134,17 @@ class Setting:
         """A bucket's name."""
         return {"bucket": identifier}
 
+    @abstractmethod
     def fetch(self, store: Any, bucket: str) -> list[State]:
         """Read the content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, store: Any, bucket: str, content: list[State]) -> None:
         """Write the content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, store: Any, bucket: str) -> None:
         """Undo it."""
-        raise NotImplementedError
 
 
 def _setting(content: str, nested: Nested) -> Block:
