@@ -1,4 +1,4 @@
-"""Stacks: how fast 12, 100 and 1,000 brands are written beside their peers, and 12 checked and planned offline.
+"""Stacks: how fast 12, 100 and 1,000 brands are written beside their peers, and 12 checked offline and really applied on this machine.
 
     make bench-infra
 
@@ -24,6 +24,11 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.fixtures import infra_house, local_house  # noqa: E402
+
+from brandhouse_infra.local.seaweed import PORTS  # noqa: E402
+
 REPORT = ROOT / "docs" / "benchmarks" / "infra.md"
 PEER = ROOT / "benchmarks" / "infra_peers" / "typed.py"
 PEER_PLACE = ROOT / ".tools" / "peers" / "cdktf"
@@ -32,33 +37,13 @@ COMMAND = str(Path(sys.executable).with_name("brandhouse"))
 COUNTS = (12, 100, 1000)
 LIMITS = {12: (4.0, None), 100: (5.0, None), 1000: (15.0, 1200.0)}
 """Seconds and MiB that the platform promises on two cores."""
+MOST_OF_PEERS = 100
+"""Brands; typed classes take minutes and gigabytes for a thousand."""
 OFFLINE_SECONDS = 30.0
 RESOURCES = 27
 """Of a brand in the pool; the peers write as many."""
-TOML = """
-name = "{name}"
-title = "{name}"
-story = "Generated for a benchmark."
-owner = "{name}@house.example"
-risk = "low"
-budget_eur_month = 30
-isolation = "{isolation}"
-
-[datasets.homes]
-file = "data/homes.csv"
-source = {{ kind = "file", path = "homes.csv" }}
-
-[models.price]
-entrypoint = "brand_{name}.price"
-dataset = "homes"
-task = "regression"
-target = "price"
-metric = "mae"
-
-[models.price.inputs]
-area = {{ type = "number", min = 10, max = 400 }}
-"""
-
+LOCAL_SECONDS = 60.0
+LOCAL_BRANDS = 12
 PAGE = """# Stacks: how fast they are written and checked
 
 Written by `make bench-infra` on {date}: {machine}. Seconds are of the whole process, from its start to its end; MiB are the
@@ -67,7 +52,8 @@ most that Python and Node had together.
 ## Writing stacks
 
 A brand of the pool has {resources} resources, every twelfth is a silo and has 60. The peers write {resources} resources for each
-brand through typed classes, without policies, so they do less. The first time includes unpacking the CDK.
+brand through typed classes, without policies, so they do less; they are left out where they take minutes and gigabytes. The first time
+includes unpacking the CDK.
 
 | brands | way | seconds | MiB | at most |
 |---:|---|---:|---:|---|
@@ -80,6 +66,15 @@ brand through typed classes, without policies, so they do less. The first time i
 | | seconds | at most |
 |---|---:|---:|
 {plans}
+
+## Applying {local_brands} brands on this machine
+
+The target `local`, by the commands, in a real store and a real database: `infra plan --all`, then `infra apply BRAND` for one after the
+other, then `infra plan --all` again.
+
+| | seconds | at most | resources changed |
+|---|---:|---:|---:|
+{local}
 """
 
 
@@ -92,24 +87,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bh-infra-") as scratch:
         for count in asked.brands:
             house = write_house(Path(scratch) / str(count), count)
-            rows += [measure(way, count, command, house) for way, command in ways(count, house, peers=not asked.no_peers)]
+            rows += [
+                measure(way, count, command, house)
+                for way, command in ways(count, house, peers=count <= MOST_OF_PEERS and not asked.no_peers)
+            ]
         offline = measure_offline(write_house(Path(scratch) / "offline", 12))
-    REPORT.write_text(build_report(rows, offline), encoding="utf-8")
+        local = measure_local(write_house(Path(scratch) / "local", LOCAL_BRANDS))
+    REPORT.write_text(build_report(rows, offline, local), encoding="utf-8")
     print(f"wrote {REPORT.relative_to(ROOT)}")
 
 
 def write_house(root: Path, count: int) -> Path:
     """A workspace of declarations; every twelfth brand is a silo, as in ours."""
-    (root / "infra").mkdir(parents=True)
-    (root / "infra" / "environments.toml").write_bytes((ROOT / "infra" / "environments.toml").read_bytes())
-    (root / "pyproject.toml").touch()
+    infra_house.write_house(root, [])
     for number in range(count):
         # Words, not bare numbers: names that look alike are refused.
         name = "brand_" + "".join("abcdefghij"[int(digit)] for digit in str(number))
-        folder = root / "brands" / name
-        folder.mkdir(parents=True)
-        isolation = "silo" if number % 12 == 11 else "pool"
-        (folder / "brand.toml").write_text(TOML.format(name=name, isolation=isolation), encoding="utf-8")
+        infra_house.write_brand(root, name, isolation="silo" if number % 12 == 11 else "pool")
     return root
 
 
@@ -195,12 +189,58 @@ def measure_offline(house: Path) -> list[tuple[str, float]]:
     return found
 
 
-def build_report(rows: list[dict[str, Any]], offline: list[tuple[str, float]]) -> str:
+def measure_local(house: Path) -> list[tuple[str, float, int]]:
+    """Plan and apply all brands in a store and a database of this machine, and plan again: what, seconds, resources changed."""
+    first = local_house.free_ports(PORTS + 1)
+    file = house / "infra" / "environments.toml"
+    section = local_house.SECTION.format(store=first, database=first + PORTS)
+    file.write_text(file.read_text(encoding="utf-8").replace("\n[environments.staging]", section), encoding="utf-8")
+    environment = os.environ | {"BRANDHOUSE_ROOT": str(house), "BRANDHOUSE_HOME": str(house / "home")}
+
+    def said(*words: str) -> Any:
+        command = [COMMAND, "infra", *words, "--target", "local", "--json"]
+        done = subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return json.loads(done.stdout)
+
+    services = [COMMAND, "infra", "local-services"]
+    with subprocess.Popen(services, cwd=house, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()  # once both answer
+            found, times = [], [time.monotonic()]
+            planned = said("plan", "--all")
+            times.append(time.monotonic())
+            found.append(("plan", 0))
+            changed = sum(len(said("apply", stack["brand"])["done"]) for stack in planned)
+            times.append(time.monotonic())
+            found.append(("apply", changed))
+            found.append(("plan again", sum(len(stack["changes"]) for stack in said("plan", "--all"))))
+            times.append(time.monotonic())
+        finally:
+            process.terminate()
+    rows = [(what, round(end - begin, 1), number) for (what, number), begin, end in zip(found, times, times[1:], strict=False)]
+    for row in rows:
+        print("local: {}: {} s, {} resource(s)".format(*row), flush=True)
+    return rows
+
+
+def build_report(rows: list[dict[str, Any]], offline: list[tuple[str, float]], local: list[tuple[str, float, int]]) -> str:
     table = [f"| {row['brands']:,} | {row['way']} | {row['seconds']:.1f} | {row['mib']:,} | {_limit(row)} |" for row in rows]
     plans = [f"| {way} | {seconds:.1f} | {OFFLINE_SECONDS:.0f} |" for way, seconds in offline]
+    whole = sum(seconds for _, seconds, _ in local[:2])
+    locally = [f"| {what} | {seconds:.1f} | | {number} |" for what, seconds, number in local]
+    locally.insert(2, f"| plan and apply | {whole:.1f} | {LOCAL_SECONDS:.0f} | |")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Node {node_major()}"
     return PAGE.format(
-        date=f"{datetime.now(UTC):%Y-%m-%d}", machine=machine, resources=RESOURCES, table="\n".join(table), plans="\n".join(plans)
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=machine,
+        resources=RESOURCES,
+        table="\n".join(table),
+        plans="\n".join(plans),
+        local_brands=LOCAL_BRANDS,
+        local="\n".join(locally),
     )
 
 

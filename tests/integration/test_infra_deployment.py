@@ -1,9 +1,7 @@
 """Plan, apply, drift and destroy with a real Terraform, on its built-in resource: what is refused, recorded and kept."""
 
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,10 +52,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    if not shutil.which("terraform"):
-        pytest.skip("no terraform on PATH; the one in the wheel is tried in test_infra_offline.py")
-    yield Bench(tmp_path / "work")
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "work")
 
 
 def test_only_what_was_planned_is_applied_and_all_of_it_is_recorded(bench: Bench) -> None:
@@ -143,8 +139,8 @@ def test_a_locked_state_is_told_and_left_alone(bench: Bench) -> None:
     bench.deploy()
     bench.write("part", "touch started; sleep 30")
     bench.plan()
-    terraform = find_terraform().command[0]
-    with subprocess.Popen([terraform, "apply", "-input=false", PLAN_FILE], cwd=bench.folder(), stdout=subprocess.DEVNULL) as other:
+    command = [*find_terraform().command, "apply", "-input=false", PLAN_FILE]
+    with subprocess.Popen(command, cwd=bench.folder(), stdout=subprocess.DEVNULL) as other:
         _wait_for(bench.folder() / "started")
         with pytest.raises(StateLockedError, match=r"casa: the state is locked \(lock [0-9a-f-]+\)"):
             bench.plan()

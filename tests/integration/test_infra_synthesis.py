@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from tests.fixtures.infra_house import NAMES, write_brand, write_house
 
+from brandhouse_infra import synthesis
 from brandhouse_infra.blocks import empty_blocks
+from brandhouse_infra.workplace import Workplace
 from brandhouse_shared.settings import Settings, environment_of
 
 COMMAND = str(Path(sys.executable).with_name("brandhouse"))
@@ -51,6 +53,15 @@ def test_a_new_brand_and_a_changed_one_leave_all_other_files_byte_for_byte(house
     assert changed == {"auto": False, "auto_deals": False, "casa": True, "villa": True}
     assert {name: after[name] for name in ("auto", "auto_deals")} == {name: before[name] for name in ("auto", "auto_deals")}
     assert all(_file(house, name).stat().st_mtime_ns == times[name] for name in ("auto", "auto_deals")), "an equal file was written anew"
+
+
+def test_many_brands_are_written_by_two_apps_at_once_to_the_same_bytes(house: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _files(house)
+    monkeypatch.setattr(synthesis, "MANY", 2)
+    work = Workplace.of(house, "aws", "production", house.home / "twice")
+    written = work.write(work.stacks(sorted(before)))
+    assert [one.name for one in written] == sorted(before)
+    assert {one.name: one.file.read_bytes() for one in written} == before
 
 
 @pytest.mark.slow

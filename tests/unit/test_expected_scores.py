@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from brandhouse_aftercare.expected_scores import Known, estimate_score, fit_calibration
-from brandhouse_aftercare.quality import measure
+from brandhouse_aftercare.quality_comparisons import measure
 from brandhouse_aftercare.score_losses import Scored, improbable, loss_between, loss_to
 from brandhouse_flows.scores import score
 from brandhouse_shared.metrics import METRICS, Task

@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from brandhouse_aftercare.farewell import MANIFEST, Belongings, FarewellError, check_archive, export, look, say_farewell
 from brandhouse_console.main import app
+from brandhouse_serving import prediction_ids
+from brandhouse_serving.prediction_log import Answer, JournaledPredictionLog, LogRule
 from brandhouse_shared.brands import find_brand
 from brandhouse_shared.ledger import open_ledger
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import Entry, EntryKind, StageChange, VersionRecord
 from brandhouse_shared.ledger.stages import Stage
-from brandhouse_shared.names import ModelKey
+from brandhouse_shared.names import ModelKey, VersionKey
 from brandhouse_shared.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -131,10 +133,21 @@ def test_the_command_asks_for_the_name_and_a_place_and_tells_what_is_left_to_do(
     assert "add --confirm auto" in str(run("retire", "auto", "--reason", "sold", *to, "--confirm", "auto_deals").exception)
     assert "--export FILE" in str(run("retire", "auto", "--reason", "sold", "--confirm", "auto").exception)
     assert house.ledger.production(ModelKey("auto", "price")) and not house.ledger.entries(EntryKind.FAREWELL)
+    log_an_answer(house.settings.home, VersionKey("auto", "price", 1))
     done = run("retire", "auto", "--reason", "sold", *to, "--confirm", "auto")
     assert done.exit_code == 0 and "tombstone" in done.stdout, done
-    assert check_archive(tmp_path / "auto.tar")
+    parts = check_archive(tmp_path / "auto.tar")
+    assert [name for name in parts if name.startswith("home/predictions/price/2026-11-22/")], "the newest answers are not in it"
     assert [entry.brand for entry in house.ledger.entries(EntryKind.FAREWELL)] == ["auto"]
+
+
+def log_an_answer(home: Path, version: VersionKey) -> None:
+    """As a gateway does that was stopped just now: it lies in a journal."""
+    at_ms = int(NOW.timestamp() * 1000)
+    (one,) = prediction_ids.make_many(version, at_ms, 1)
+    log = JournaledPredictionLog(home)
+    log.append(Answer(version, [one], [{"area": 1.0}], [1.0], None, at_ms, 0.2, "production", LogRule(True, ("area",), (), ())))
+    log.close()
 
 
 def run(*arguments: str) -> Any:

@@ -176,7 +176,7 @@ def test_a_subgroup_that_gets_worse_is_named_while_the_whole_looks_well(house: T
     assert found.state is State.RED
     assert "where Area m2 = up to 65" in found.detail
     assert "65 to 110" not in found.detail and "above 110" not in found.detail
-    by_name = {one["name"]: one for one in found.facts["comparisons"]}
+    by_name = {one["name"]: one for one in found.facts["comparisons"] if one["newest_days"] is None}
     assert by_name["Area m2 = up to 65"]["rows"] == int((areas <= 65).sum())
     assert not by_name["hold-out"]["red"]
 
@@ -185,6 +185,38 @@ def test_slices_that_the_log_cannot_show_are_named(house: TruthHouse) -> None:
     version = register(house, CASA.version(1), slices=[_slice("north", 8.0) | {"column": "region"}])
     answer(house, version)
     assert "no slices by region: no public input fields" in look(house).detail
+
+
+def answer_each_day(house: TruthHouse, version: VersionKey, noises: list[float], count: int = 80) -> None:
+    """Log so many answers on each of the last days, the oldest first, each with its label two hours later, off by that day's noise."""
+    rows = casa_rows(count * len(noises), 31)
+    prediction = 2 * areas_of(rows) + 10
+    at = every(1440 / count, len(rows), NOW - timedelta(hours=2, minutes=1))
+    ids = house.log(version, rows, prediction, at)
+    off = np.random.default_rng(32).normal(0, 1, len(rows)) * np.repeat(noises, count)
+    house.label(ids, (prediction + off).tolist(), [moment + timedelta(hours=2) for moment in at])
+
+
+def test_a_sudden_loss_is_red_before_it_shows_among_weeks_of_good_labels(house: TruthHouse, casa: VersionKey) -> None:
+    answer_each_day(house, casa, [NOISE] * 25 + [1.7 * NOISE] * 2)
+    found = look(house)
+    assert found.state is State.RED, found.detail
+    assert "of the newest 7 days" in found.detail
+    assert [one["newest_days"] for one in found.facts["comparisons"] if one["red"]] == [7.0, 1.75]
+
+
+def test_a_loss_that_is_over_is_told_and_not_red(house: TruthHouse, casa: VersionKey) -> None:
+    answer_each_day(house, casa, [NOISE] * 11 + [4 * NOISE] * 4 + [NOISE] * 12)
+    found = look(house)
+    assert found.state is State.GREEN, found.detail
+    assert "it was worse (" in found.detail and "its newest labels are well again" in found.detail
+
+
+def test_a_loss_that_goes_on_stays_red(house: TruthHouse, casa: VersionKey) -> None:
+    answer_each_day(house, casa, [NOISE] * 11 + [1.8 * NOISE] * 16)
+    found = look(house)
+    assert found.state is State.RED, found.detail
+    assert found.detail.count("worse than the hold-out") == 1, "told once, not for each time"
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------

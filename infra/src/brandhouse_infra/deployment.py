@@ -17,7 +17,7 @@ from brandhouse_infra.plans import Plan, PlanRefusedError, check_plan, describe,
 from brandhouse_infra.stacks import BrandStack, Stack
 from brandhouse_infra.synthesis import STACK_FILE
 from brandhouse_infra.terraform import Terraform, failure, find_terraform
-from brandhouse_infra.workplace import Workplace, sha256_of, tenant_of
+from brandhouse_infra.workplace import ENDED, Workplace, sha256_of, tenant_of
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger.records import Entry, EntryKind
 
@@ -210,7 +210,7 @@ class Deployment:
         progress = read_events(outcome.said)
         left = [change.address for change in _acting(plan) if change.address not in progress.done]
         if outcome.code == 0 and not progress.errors:
-            self._note(stack, "destroyed" if ended else "applied", f"Done: {plan}", _counts(plan))
+            self._note(stack, ENDED if ended else "applied", f"Done: {plan}", _counts(plan))
             return progress
         cause = failure(stack.name, "apply", progress.errors or outcome.errors)
         self._note(stack, "failed", f"{len(progress.done)} done, {len(left)} not done", {"done": list(progress.done), "left": left})

@@ -16,9 +16,13 @@ from brandhouse_infra.stacks import BrandStack, PlatformStack, Stack
 from brandhouse_infra.synthesis import STACK_FILE, STACKS, Written, synthesize
 from brandhouse_infra.targets.target import Target, find_target
 from brandhouse_shared.brands import brand_folders, find_brand
+from brandhouse_shared.ledger.ledger import Ledger
+from brandhouse_shared.ledger.records import Entry, EntryKind
 from brandhouse_shared.settings import Settings
 
 OFFLINE = "offline"
+ENDED = "destroyed"
+"""State of a stack that is no more, in the ledger."""
 
 
 class NoPlatformError(InfraError):
@@ -124,6 +128,12 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def orphans(workplace: Workplace, applied: Iterable[str]) -> list[str]:
-    """Tenants with a stack that no folder declares any more: a brand was renamed or removed before it left."""
-    return sorted(set(applied) - set(workplace.brand_names()) - {PLATFORM})
+def standing_stacks(ledger: Ledger, brand: str | None = None) -> list[Entry]:
+    """What the ledger says of stacks that were applied, be it in part, and not destroyed since: their newest entries."""
+    return [entry for entry in ledger.newest_entries(EntryKind.INFRA, brand, ("applied", "failed", ENDED)) if entry.state != ENDED]
+
+
+def orphans(workplace: Workplace, standing: Iterable[Entry]) -> list[Entry]:
+    """Stacks of this place that no folder declares any more: their brand was renamed or removed before it left."""
+    declared = {*workplace.brand_names(), PLATFORM}
+    return [entry for entry in standing if entry.name == workplace.stack_name and entry.brand not in declared]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from brandhouse_aftercare.checks import Finding, State, Watch
 from brandhouse_aftercare.expected_scores import Estimate, Known, estimate_score
 from brandhouse_aftercare.label_health import why_no_labels
-from brandhouse_aftercare.quality import HOLD_OUT, allowed_score, compare_whole
+from brandhouse_aftercare.quality import allowed_score
+from brandhouse_aftercare.quality_comparisons import HOLD_OUT, compare_whole
 from brandhouse_aftercare.score_losses import Scored, improbable
 from brandhouse_flows.wording import say_interval, say_number, say_share
 from brandhouse_shared.errors import ArtifactCorruptError

@@ -2,11 +2,13 @@
 
 Held against the gate's threshold and against what the version was registered with, and by slice against that slice's
 own score. Red is what is worse by more than the brand allows, and by more than chance explains.
+
+The newest labels are looked at by themselves, too: among weeks of good ones a sudden change would take days to show, and a
+fault that was repaired would stay red until its last label is out of sight.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,10 @@ from numpy.typing import NDArray
 
 from brandhouse_aftercare.checks import Finding, State, Watch
 from brandhouse_aftercare.label_health import describe_labels, why_no_labels
-from brandhouse_aftercare.label_joins import LabelBook, inputs_of
-from brandhouse_aftercare.live_slices import LiveSlice, find_slices
+from brandhouse_aftercare.label_joins import LabelBook
 from brandhouse_aftercare.log_files import to_ms
-from brandhouse_aftercare.score_losses import Loss, Scored, improbable, loss_between, loss_to
-from brandhouse_flows.scores import RESAMPLES, bootstrap
-from brandhouse_flows.slices import SLICE_RESAMPLES
+from brandhouse_aftercare.quality_comparisons import HOLD_OUT, THRESHOLD, Comparison, Labelled, LabelledSlices, compare_whole, measure
+from brandhouse_aftercare.score_losses import Scored, improbable
 from brandhouse_flows.wording import say_interval, say_number, say_share, shorten
 from brandhouse_shared.errors import ArtifactCorruptError
 from brandhouse_shared.ledger.records import VersionRecord
@@ -27,46 +27,6 @@ from brandhouse_shared.metrics import METRICS
 
 MOST_ROWS = 20_000
 """The newest labels; of more the intervals do not get narrower in any digit that is shown."""
-
-HOLD_OUT = "hold-out"
-THRESHOLD = "threshold"
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Answers of one version with their truths, the newest labels last.
-
-    Attributes:
-        truth: Shape (rows,): numbers, or class codes from 0.
-        prediction: Shape (rows,) or (rows, classes).
-    """
-
-    ids: list[str]
-    at_ms: NDArray[np.int64]
-    truth: NDArray[Any]
-    prediction: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A measured score beside what it is held against.
-
-    Attributes:
-        name: `hold-out`, `threshold`, or `column = value` of a slice.
-        tolerated_share: How much worse is still no matter.
-    """
-
-    name: str
-    now: Scored
-    rows: int
-    before: float
-    loss: Loss
-    tolerated_share: float
-
-    @property
-    def matters(self) -> bool:
-        """Whether the loss is larger than allowed, be it chance or not."""
-        return self.loss.share > self.tolerated_share
 
 
 class QualityCheck:
@@ -104,6 +64,7 @@ def labelled_answers(watch: Watch) -> Labelled:
     return Labelled(
         ids=book.ids.take(newest).to_pylist(),
         at_ms=book.at_ms[newest],
+        label_at_ms=book.label_at_ms[newest],
         truth=book.truth[newest] if book.probabilities is None else book.truth[newest].astype(np.int64),
         prediction=_predictions(book)[newest],
     )
@@ -114,46 +75,33 @@ def _predictions(book: LabelBook) -> NDArray[np.float64]:
 
 
 def _judge(watch: Watch, record: VersionRecord, labelled: Labelled) -> Finding:
+    rows = len(labelled.truth)
     whole = measure(record.metric, labelled.truth, labelled.prediction, watch.model.gates.confidence)
     if not whole.is_known:
-        return Finding(
-            QualityCheck.name, State.UNKNOWN, f"{record.metric} has no value on these labelled answers", rows=len(labelled.truth)
-        )
-    comparisons = compare_whole(watch, record, whole, len(labelled.truth))
-    sliced, unseen, small = _slices(watch, record, labelled)
-    comparisons += sliced
-    is_red = [
-        one.matters and rare
-        for one, rare in zip(comparisons, improbable([one.loss.chance for one in comparisons], watch.alarm_share), strict=True)
-    ]
-    red = [one for one, bad in zip(comparisons, is_red, strict=True) if bad]
-    said = [say_score(record, whole, len(labelled.truth)), *(_say_loss(record.metric, one) for one in red)]
-    said += [] if red else [_say_no_loss(comparisons[0])]
+        return Finding(QualityCheck.name, State.UNKNOWN, f"{record.metric} has no value on these labelled answers", rows=rows)
+    slices = LabelledSlices.of(watch, record, labelled)
+    sliced = slices.compare_slices(np.ones(rows, dtype=np.bool_))
+    comparisons = compare_whole(watch, record, whole, rows) + sliced
+    comparisons += [one for time in slices.newest_parts for one in slices.compare_newest(time)]
+    rare = improbable([one.loss.chance for one in comparisons], watch.alarm_share)
+    worse = [one for one, is_rare in zip(comparisons, rare, strict=True) if one.matters and is_rare]
+    over = [one for one in worse if slices.is_over(one, comparisons)]
+    red = [one for one in worse if one not in over]
+    said = [say_score(record, whole, rows), *(_say_loss(record.metric, one) for one in _once_each(red))]
+    said += [_say_over(one, watch.until - watch.since) for one in over]
+    said += [] if worse else [_say_no_loss(comparisons[0])]
+    small = len(slices.live) - len(sliced)
     said += [f"{small:,} slices have too few labelled rows or no registered score"] if small else []
-    said += [f"no slices by {', '.join(unseen)}: no public input fields"] if unseen else []
-    facts = _facts(whole, comparisons, is_red, unseen, watch.alarm_share)
+    said += [f"no slices by {', '.join(slices.unseen)}: no public input fields"] if slices.unseen else []
+    facts = _facts(whole, comparisons, red, slices.unseen, watch.alarm_share)
     state = State.RED if red else State.GREEN
-    limit = allowed_score(watch, record)
-    return Finding(
-        QualityCheck.name, state, "; ".join([*said, describe_labels(watch.labels)]), whole.score, limit, len(labelled.truth), facts
-    )
+    said.append(describe_labels(watch.labels))
+    return Finding(QualityCheck.name, state, "; ".join(said), whole.score, allowed_score(watch, record), rows, facts)
 
 
-def measure(metric: str, truth: NDArray[Any], prediction: NDArray[np.float64], confidence: float, resamples: int = RESAMPLES) -> Scored:
-    """Score answers, with a bootstrap interval."""
-    report = bootstrap(metric, truth, prediction, None, confidence, resamples=resamples)
-    return Scored(report.score, report.low, report.high, confidence)
-
-
-def compare_whole(watch: Watch, record: VersionRecord, now: Scored, rows: int) -> list[Comparison]:
-    """Hold a score against the hold-out's, and against the gate's threshold where one is declared."""
-    registered = Scored(record.score, record.score_low, record.score_high, watch.model.gates.confidence)
-    tolerated = watch.model.monitoring.quality_loss_share
-    found = [Comparison(HOLD_OUT, now, rows, record.score, loss_between(record.metric, registered, now), tolerated)]
-    threshold = watch.model.gates.threshold
-    if threshold is not None:
-        found.append(Comparison(THRESHOLD, now, rows, threshold, loss_to(record.metric, threshold, now), 0.0))
-    return found
+def _once_each(red: Sequence[Comparison]) -> list[Comparison]:
+    """Of what is red over several times, the longest."""
+    return list({one.name: one for one in reversed(red)}.values())[::-1]
 
 
 def allowed_score(watch: Watch, record: VersionRecord) -> float:
@@ -170,44 +118,25 @@ def say_score(record: VersionRecord, now: Scored, rows: int) -> str:
     return f"{record.metric} {say_number(now.score)} ({say_share(now.confidence)} interval {interval}) on {rows:,} labelled answers"
 
 
-def _slices(watch: Watch, record: VersionRecord, labelled: Labelled) -> tuple[list[Comparison], list[str], int]:
-    """Comparisons of slices, columns that are not seen, and how many slices could not be judged."""
-    if not record.slices:
-        return [], [], 0
-    first, last = int(labelled.at_ms.min()), int(labelled.at_ms.max()) + 1
-    inputs = inputs_of(watch, labelled.ids, first, last)
-    live, unseen = find_slices(record.slices, watch.manifest.inputs, [inputs.get(one) for one in labelled.ids])
-    compared = [_compare_slice(watch, record, labelled, one) for one in live]
-    found = [one for one in compared if one is not None]
-    return found, unseen, len(compared) - len(found)
-
-
-def _compare_slice(watch: Watch, record: VersionRecord, labelled: Labelled, live: LiveSlice) -> Comparison | None:
-    rows = int(live.mask.sum())
-    confidence = watch.model.gates.confidence
-    score, low, high = (_number(live.registered.get(name)) for name in ("score", "low", "high"))
-    before = Scored(score, low, high, confidence)
-    if rows < watch.model.gates.slice_min_rows or not before.is_known:
-        return None
-    now = measure(record.metric, labelled.truth[live.mask], labelled.prediction[live.mask], confidence, SLICE_RESAMPLES)
-    if not now.is_known:
-        return None
-    name = f"{live.column} = {live.value}"
-    tolerated = watch.model.monitoring.quality_loss_share
-    return Comparison(name, now, rows, before.score, loss_between(record.metric, before, now), tolerated)
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
 def _say_loss(metric: str, one: Comparison) -> str:
     against = {HOLD_OUT: "the hold-out", THRESHOLD: "the gate's threshold"}.get(one.name, "the same slice of the hold-out")
-    where = "" if one.name in (HOLD_OUT, THRESHOLD) else f"where {shorten(one.name)}: {metric} {say_number(one.now.score)}, "
+    where = "" if one.is_whole else f"where {shorten(one.name)}: {metric} {say_number(one.now.score)}, "
+    when = "" if one.newest is None else f"of the newest {_say_days(one.newest)} ({one.rows:,} labels): "
     return (
-        f"{where}{say_share(round(one.loss.share, 3))} worse than {against} ({say_number(one.before)}); at most "
+        f"{when}{where}{say_share(round(one.loss.share, 3))} worse than {against} ({say_number(one.before)}); at most "
         f"{say_share(one.tolerated_share)} is allowed"
     )
+
+
+def _say_over(one: Comparison, time: timedelta) -> str:
+    where = "" if one.is_whole else f" where {shorten(one.name)}"
+    return f"it was worse{where} ({say_share(round(one.loss.share, 3))} over {_say_days(time)}), and its newest labels are well again"
+
+
+def _say_days(time: timedelta) -> str:
+    """Say a time in days."""
+    days = time / timedelta(days=1)
+    return f"{days:.0f} days" if days >= 3 else f"{days * 24:.0f} hours"
 
 
 def _say_no_loss(one: Comparison) -> str:
@@ -219,7 +148,7 @@ def _say_no_loss(one: Comparison) -> str:
 
 
 def _facts(
-    whole: Scored, comparisons: Sequence[Comparison], is_red: Sequence[bool], unseen: list[str], alarm_share: float
+    whole: Scored, comparisons: Sequence[Comparison], red: Sequence[Comparison], unseen: list[str], alarm_share: float
 ) -> dict[str, Any]:
     return {
         "score": whole.score,
@@ -231,13 +160,14 @@ def _facts(
         "comparisons": [
             {
                 "name": one.name,
+                "newest_days": None if one.newest is None else round(one.newest / timedelta(days=1), 2),
                 "rows": one.rows,
                 "score": one.now.score,
                 "before": one.before,
                 "loss_share": one.loss.share,
                 "chance": one.loss.chance,
-                "red": red,
+                "red": one in red,
             }
-            for one, red in zip(comparisons, is_red, strict=True)
+            for one in comparisons
         ],
     }

@@ -18,13 +18,17 @@ def draw_quality(finding: Finding) -> Plot:
         for place, one in enumerate(compared):
             axes.barh(place, 100 * one["loss_share"], height=0.6, color=VERMILLION if one["red"] else BLUE)
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        name_rows(axes, [f"{one['name']} ({one['rows']:,})" for one in compared])
+        name_rows(axes, [f"{one['name']}{_when(one['newest_days'])} ({one['rows']:,})" for one in compared])
         axes.set_ylim(len(compared) - 0.4, -0.6)
         axes.set_xlabel("% worse than before; to the left: better")
         axes.grid(axis="x", color=RULE)
 
     caption = f"{finding.rows or 0:,} labelled answers; red: worse by more than allowed and than chance explains."
     return make_plot("quality", "Score beside the hold-out's", caption, draw, left=0.36)
+
+
+def _when(days: float | None) -> str:
+    return "" if days is None else f", newest {days:g} days"
 
 
 def draw_curve(curve: StalenessCurve) -> Plot:

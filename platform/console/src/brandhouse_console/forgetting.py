@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brandhouse_console.output import print_json, print_table
+from brandhouse_console.progress import show_line
 from brandhouse_shared.brands import Brand, find_brand
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.ledger import open_ledger
@@ -45,7 +46,7 @@ def _remove(settings: Settings, ledger: Any, brand: Brand, person: "Person", *, 
     from brandhouse_aftercare.certificates import render
     from brandhouse_aftercare.forgetting import forget as remove
 
-    certificate, path = remove(settings, ledger, brand, person, datetime.now(UTC), _tell)
+    certificate, path = remove(settings, ledger, brand, person, datetime.now(UTC), show_line)
     if as_json:
         print_json(certificate.as_document() | {"certificate": str(path)})
         return
@@ -105,8 +106,3 @@ def _show(brand: Brand, findings: "Findings", *, as_json: bool) -> None:
     for left in findings.unreached:
         print(f"not reached: {left.what}: {left.why}")
     print("\nnothing was changed; the same command with --yes removes it for good")
-
-
-def _tell(step: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{step}", end="", file=sys.stderr, flush=True)

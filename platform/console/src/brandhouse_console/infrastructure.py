@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from brandhouse_console.output import print_json, print_table
+from brandhouse_console.progress import show_line
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.settings import Settings, load_settings
 
@@ -55,7 +56,7 @@ def plan(tenants: Sequence[str] | None, asked: Asked, *, offline: bool, markdown
     """Plan stacks; exit 1 if one could not be planned."""
     work, deployment = _begin(asked)
     names = work.brand_names() if tenants is None else tenants
-    planned, errors = _sorted_out(deployment.plan(names, offline=offline))
+    planned, errors = _sorted_out(deployment.plan(names, offline=offline), names)
     if markdown is not None:
         from brandhouse_infra.costs.comparison import as_markdown
 
@@ -66,6 +67,8 @@ def plan(tenants: Sequence[str] | None, asked: Asked, *, offline: bool, markdown
     elif planned:
         _print_planned(planned)
         _print_notes(planned, work)
+    if not offline:
+        tell_orphans(work)
     _end(errors, asked)
     if any(one.breaches for one in planned):
         raise typer.Exit(1)
@@ -88,10 +91,13 @@ def destroy(tenant: str, asked: Asked, *, confirm: str) -> None:
 def drift(tenants: Sequence[str] | None, asked: Asked) -> None:
     """Look for drift; exit 1 if there is any, or if one could not be looked at."""
     work, deployment = _begin(asked)
-    found, errors = _sorted_out(deployment.drift(work.brand_names() if tenants is None else tenants))
+    names = work.brand_names() if tenants is None else tenants
+    found, errors = _sorted_out(deployment.drift(names), names)
     differing = [one for one in found if one.plan.does_something]
+    orphaned = tell_orphans(work)
     if asked.as_json:
-        print_json([*map(_document, found), *({"error": str(error)} for error in errors)])
+        left = [{"brand": name, "summary": "no folder declares it", "orphan": True} for name in orphaned]
+        print_json([*map(_document, found), *left, *({"error": str(error)} for error in errors)])
     else:
         print_table(["stack", "differs", "changed outside"], [[one.tenant, str(one.plan), len(one.plan.drift)] for one in found])
         for one in differing:
@@ -99,7 +105,7 @@ def drift(tenants: Sequence[str] | None, asked: Asked) -> None:
                 if change.action != "nothing":
                     print(f"{one.tenant}: {change.action} {change.address}")
     _end(errors, asked)
-    if differing:
+    if differing or (orphaned and tenants is None):
         raise typer.Exit(1)
 
 
@@ -128,13 +134,36 @@ def _recorder(settings: Settings) -> "Callable[[Entry], object]":
     return record
 
 
-def _sorted_out(found: "Iterable[Planned | BrandhouseError]") -> "tuple[list[Planned], list[BrandhouseError]]":
+def tell_orphans(work: "Workplace") -> list[str]:
+    """Name, on standard error, the brands whose stacks stand here though no folder declares them; return them."""
+    from brandhouse_infra.workplace import orphans, standing_stacks
+    from brandhouse_shared.ledger import open_ledger
+
+    left = orphans(work, standing_stacks(open_ledger(work.settings.ledger_url.get_secret_value())))
+    for entry in left:
+        options = f"--target {work.target.name} --environment {work.environment.name}"
+        print(
+            f"{entry.brand}: its stack stands since {entry.at:%Y-%m-%d}, keeps data and costs money, and brands/{entry.brand}/ is gone: "
+            f"renamed, or removed before it left. Put the folder back with `leaving = true`, then "
+            f"`brandhouse infra destroy {entry.brand} {options} --confirm {entry.brand}`",
+            file=sys.stderr,
+        )
+    return [entry.brand for entry in left]
+
+
+def _sorted_out(found: "Iterable[Planned | BrandhouseError]", names: Sequence[str]) -> "tuple[list[Planned], list[BrandhouseError]]":
+    """Take stacks as they become known, and show how far it is."""
     planned, errors = [], []
-    for one in found:
-        if isinstance(one, BrandhouseError):
-            errors.append(one)
-        else:
-            planned.append(one)
+    show_line(f"0 of {len(names)} stacks: {names[0] if names else ''}")
+    try:
+        for number, one in enumerate(found, 1):
+            if isinstance(one, BrandhouseError):
+                errors.append(one)
+            else:
+                planned.append(one)
+            show_line(f"{number} of {len(names)} stacks: {names[number] if number < len(names) else ''}")
+    finally:
+        show_line("")
     return planned, errors
 
 

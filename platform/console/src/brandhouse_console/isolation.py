@@ -9,6 +9,7 @@ from brandhouse_console.isolation_report import COLUMNS, render_html, table_rows
 from brandhouse_console.isolation_surfaces import build_lane
 from brandhouse_console.isolation_world import running_world, scratch_world
 from brandhouse_console.output import print_json, print_table
+from brandhouse_console.progress import show_line
 from brandhouse_shared.brands import discover_brands
 from brandhouse_shared.errors import BrandhouseError
 from brandhouse_shared.settings import Settings, load_settings
@@ -46,11 +47,6 @@ def _try(settings: Settings, url: str | None, rounds: int) -> Matrix:
     now = datetime.now(UTC)
     if url is not None:
         with running_world(settings, brands, url) as world:
-            return try_all(world, build_lane(world.settings), now, url, _tell, rounds)
+            return try_all(world, build_lane(world.settings), now, url, show_line, rounds)
     with scratch_world(settings, brands) as world:
-        return try_all(world, build_lane(world.settings), now, "a gateway of its own over a copy of the ledger", _tell, rounds)
-
-
-def _tell(surface: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{surface}", end="", file=sys.stderr, flush=True)
+        return try_all(world, build_lane(world.settings), now, "a gateway of its own over a copy of the ledger", show_line, rounds)

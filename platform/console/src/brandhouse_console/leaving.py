@@ -8,9 +8,9 @@ from brandhouse_aftercare.farewell import Belongings, FarewellError, export, loo
 from brandhouse_console.isolation_surfaces import PER_BRAND
 from brandhouse_console.output import print_json, print_table
 from brandhouse_console.targets import check_destination
+from brandhouse_serving.log_erasure import settle_journals
 from brandhouse_shared.brands import find_brand
 from brandhouse_shared.ledger import open_ledger
-from brandhouse_shared.ledger.records import EntryKind
 from brandhouse_shared.settings import Settings, load_settings
 
 FOLDERS = (*PER_BRAND, "runs")
@@ -31,6 +31,8 @@ def leave(name: str, *, reason: str, export_to: Path | None, confirmed: str, as_
     brand = find_brand(settings.brands_dir, name)
     if confirmed:
         refuse_unless_leaving(brand)
+    if confirmed == name and export_to is not None:
+        settle_journals(settings.home, name)  # the newest answers, so that an archive has one form of them
     belongings = look(settings, ledger, brand, FOLDERS, os.environ)
     stacks = _stacks(settings, name)
     if not confirmed:
@@ -53,15 +55,11 @@ def leave(name: str, *, reason: str, export_to: Path | None, confirmed: str, as_
 
 def _stacks(settings: Settings, name: str) -> list[str]:
     """Commands that end what infrastructure made for it, from what the ledger says was applied and not destroyed."""
+    from brandhouse_infra.workplace import standing_stacks
+
     ledger = open_ledger(settings.ledger_url.get_secret_value())
-    state: dict[str, str] = {}
-    for entry in ledger.entries(EntryKind.INFRA, name, limit=100_000, oldest_first=True):
-        if entry.state in ("applied", "failed", "destroyed"):
-            state[entry.name] = entry.state
-    standing = sorted(place for place, last in state.items() if last != "destroyed")
-    return [
-        f"brandhouse infra destroy {name} --target {{}} --environment {{}} --confirm {name}".format(*place.split("/")) for place in standing
-    ]
+    places = sorted(entry.name.split("/") for entry in standing_stacks(ledger, name))
+    return [f"brandhouse infra destroy {name} --target {target} --environment {place} --confirm {name}" for target, place in places]
 
 
 def _print_dry(belongings: Belongings, stacks: list[str], *, as_json: bool) -> None:

@@ -36,3 +36,9 @@ def show_steps(subject: str, *, silent: bool) -> Iterator[_Steps]:
 
     with Console(stderr=True).status(subject) as status:
         yield _Steps(subject, status)
+
+
+def show_line(text: str) -> None:
+    """Show a line in the place of the one before, on a terminal alone; an empty one takes it away."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """What happened after deployments, one entry each. Inside a transaction that `database` opened."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,9 +34,11 @@ def select_since(kind: EntryKind, brand: str, since: datetime) -> Select[Any]:
     return select(entries).where(*chosen).order_by(entries.c.seq)
 
 
-def select_newest(kind: EntryKind, brand: str | None) -> Select[Any]:
-    """Query the newest entry of each brand, model and name."""
+def select_newest(kind: EntryKind, brand: str | None, states: Sequence[str] = ()) -> Select[Any]:
+    """Query the newest entry of each brand, model and name; with states, the newest that has one of them."""
     newest = select(func.max(entries.c.seq)).where(entries.c.kind == str(kind))
+    if states:
+        newest = newest.where(entries.c.state.in_(states))
     if brand is not None:
         newest = newest.where(entries.c.brand == brand)
     newest = newest.group_by(entries.c.brand, entries.c.model, entries.c.name)

@@ -378,9 +378,9 @@ class Ledger:
             approval_log.refuse_loose(decided)
             return [entry_log.add(connection, entry) for entry in decided]
 
-    def newest_entries(self, kind: EntryKind, brand: str | None = None) -> list[Entry]:
-        """What holds now: the newest entry of each brand, model and name, ordered by these."""
-        return [read_entry(row) for row in self._rows(entry_log.select_newest(kind, brand))]
+    def newest_entries(self, kind: EntryKind, brand: str | None = None, states: Sequence[str] = ()) -> list[Entry]:
+        """What holds now: the newest entry of each brand, model and name, ordered by these; with states, among those alone."""
+        return [read_entry(row) for row in self._rows(entry_log.select_newest(kind, brand, states))]
 
     def measured_entries(self, kind: EntryKind, name: str) -> list[Entry]:
         """What was measured last of each version: its newest entry of a kind and name that has a value, newest first."""
