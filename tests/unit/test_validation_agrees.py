@@ -62,6 +62,13 @@ def _exact(value: Any) -> Any:
     return value
 
 
+def _whole(value: float) -> float:
+    """Not `multiple_of`, which rounds: 1e-92 would pass."""
+    if not value.is_integer():
+        raise ValueError("not whole")
+    return value
+
+
 def _one_of(values: Sequence[Any]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value not in values:
@@ -78,7 +85,7 @@ def _annotation(field: InputField) -> Any:
             return Annotated[float, Field(strict=True, allow_inf_nan=False, ge=field.min, le=field.max)]
         case FieldType.INTEGER:
             low, high = (-SAFE if field.min is None else field.min), (SAFE if field.max is None else field.max)
-            number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=low, le=high, multiple_of=1)]
+            number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=low, le=high), AfterValidator(_whole)]
             return Annotated[number, BeforeValidator(_exact)]
         case FieldType.BOOLEAN:
             return StrictBool
@@ -230,6 +237,7 @@ EDGES: list[Any] = [
     0.0,
     1.0,
     0.5,
+    1e-92,
     8.5,
     9.5,
     -0.001,
