@@ -10,10 +10,11 @@ from tests.fixtures.infra_house import ENVIRONMENTS, read_house, write_house
 from brandhouse_infra.environments import read_environments
 from brandhouse_infra.errors import EnvironmentsError, StackNamesError, UnknownEnvironmentError, UnknownTargetError
 from brandhouse_infra.site import brand_place
-from brandhouse_infra.stack_names import MAX_SLUG, check_names, slug_of
+from brandhouse_infra.stack_names import check_names
 from brandhouse_infra.targets.target import find_target
 from brandhouse_infra.workplace import Workplace
 from brandhouse_shared.names import NAME_PATTERN
+from brandhouse_shared.slugs import MAX_SLUG, slug_of
 
 
 @given(st.from_regex(NAME_PATTERN, fullmatch=True))

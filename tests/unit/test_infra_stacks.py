@@ -9,11 +9,14 @@ from tests.fixtures.infra_house import aws_platform, aws_stack, read_house, writ
 
 from brandhouse_infra.blocks import Blocks, empty_blocks
 from brandhouse_infra.constructs.data_store import add_encryption
+from brandhouse_infra.constructs.secrets import SETTINGS, secret_name
+from brandhouse_infra.costs.estimates import Resource
 from brandhouse_infra.errors import BlockError
 from brandhouse_infra.site import BrandPlace, brand_place
 from brandhouse_infra.stacks import BrandStack, PlatformStack
 from brandhouse_infra.targets.aws import AwsTarget
 from brandhouse_shared.settings import Settings
+from brandhouse_shared.slugs import slug_of
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,22 @@ def test_a_pool_role_is_taken_on_by_the_pools_tasks_and_a_silo_role_by_its_own(h
         trusts[name] = json.loads(role.values["assume_role_policy"])["Statement"][0]["Principal"]
     assert trusts["auto"] == {"AWS": "arn:aws:iam::123456789012:role/brandhouse/production/platform/brandhouse-production-platform-worker"}
     assert trusts["auto_deals"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+def test_workers_are_told_which_role_a_run_acts_as_and_it_is_the_one_that_the_brand_has(house: Settings) -> None:
+    brands, environment = read_house(house)
+    own = variables_of(aws_stack(brands["auto_deals"], environment))
+    assert (own["worker"]["BRANDHOUSE_BRAND_ROLE"], own["gateway"].get("BRANDHOUSE_BRAND_ROLE")) == ("own", None)
+    shared = variables_of(aws_platform(environment))
+    assert "BRANDHOUSE_BRAND_ROLE" not in {**shared["gateway"], **shared["prefect"]}
+    place = brand_place(brands["auto"], environment)
+    assert shared["worker"]["BRANDHOUSE_BRAND_ROLE"].replace("{slug}", slug_of("auto")) == place.role_arn("worker")
+    assert shared["worker"]["BRANDHOUSE_BRAND_SECRETS"].replace("{slug}", slug_of("auto")) == secret_name(place, SETTINGS)
+
+
+def variables_of(resources: list[Resource]) -> dict[str, dict[str, str]]:
+    tasks = [json.loads(one.values["container_definitions"])[0] for one in resources if one.kind == "aws_ecs_task_definition"]
+    return {task["name"]: {one["name"]: one["value"] for one in task["environment"]} for task in tasks}
 
 
 def test_every_role_of_a_brand_is_inside_its_boundary(house: Settings) -> None:

@@ -4,11 +4,11 @@ Names that policies match by a pattern hold the brand between two slashes: `.../
 while `...-auto-*` would match `...-auto-deals-x`. Everything else is named in policies exactly.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from brandhouse_infra.environments import Environment
 from brandhouse_shared.config import BrandConfig, Isolation
+from brandhouse_shared.slugs import slug_of
 
 HOUSE = "brandhouse"
 PLATFORM = "platform"
@@ -115,14 +115,5 @@ def platform_place(environment: Environment) -> Place:
 
 def brand_place(config: BrandConfig, environment: Environment) -> BrandPlace:
     """The place of a brand."""
-    from brandhouse_infra.stack_names import slug_of
-
     cost_center = config.infra.cost_center or config.name
     return BrandPlace(environment, slug_of(config.name), config.owner, config.name, cost_center, config)
-
-
-def fit(text: str, limit: int) -> str:
-    """Shorten a name to `limit` characters; its end becomes a digest of the whole, so that two names stay two."""
-    if len(text) <= limit:
-        return text
-    return f"{text[: limit - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

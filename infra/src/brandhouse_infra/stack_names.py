@@ -4,15 +4,12 @@ A brand is 2 to 40 letters, digits and underscores. Buckets, repositories and ro
 the end, and are shorter; so two brands can become one name. That is found before anything is written.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from brandhouse_infra.errors import StackNamesError
-from brandhouse_infra.site import HOUSE, PLATFORM, fit
-
-MAX_SLUG = 24
-"""A bucket has 63 characters: house 10, environment 10, account 12 and three hyphens are taken."""
+from brandhouse_infra.site import HOUSE, PLATFORM
+from brandhouse_shared.slugs import slug_of
 
 PLATFORM_STACK = f"{HOUSE}-{PLATFORM}"
 """No brand has a hyphen in its name."""
@@ -21,11 +18,6 @@ KINDS = ("boundary", "deployer", "gateway", "home", "serving", "starter", "worke
 """What is put behind a brand's name for its parts."""
 
 _LOOK_ALIKE = (("rn", "m"), ("vv", "w"), ("0", "o"), ("1", "l"))
-
-
-def slug_of(brand: str) -> str:
-    """`leen_wijs` as `leen-wijs`; a long one is shortened and ends in a digest."""
-    return fit(re.sub("_+", "-", brand).strip("-"), MAX_SLUG)
 
 
 def check_names(brands: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from brandhouse_infra.environments import Environment, find_environment, read_en
 from brandhouse_infra.errors import InfraError
 from brandhouse_infra.policing.foreign import foreign_names
 from brandhouse_infra.site import PLATFORM, Place, brand_place, platform_place
-from brandhouse_infra.stack_names import check_names, slug_of
+from brandhouse_infra.stack_names import check_names
 from brandhouse_infra.stacks import BrandStack, PlatformStack, Stack
 from brandhouse_infra.synthesis import STACK_FILE, STACKS, Written, synthesize
 from brandhouse_infra.targets.target import Target, find_target
@@ -19,6 +19,7 @@ from brandhouse_shared.brands import brand_folders, find_brand
 from brandhouse_shared.ledger.ledger import Ledger
 from brandhouse_shared.ledger.records import Entry, EntryKind
 from brandhouse_shared.settings import Settings
+from brandhouse_shared.slugs import slug_of
 
 OFFLINE = "offline"
 ENDED = "destroyed"

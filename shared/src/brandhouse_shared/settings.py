@@ -75,6 +75,14 @@ class Settings(BaseModel):
     source_hosts: str = ""
     """Hosts, or host:port, with commas between, that are not public and that datasets may yet be fetched from over HTTP. Read by ingest."""
 
+    brand_role: str = ""
+    """On AWS: the role that a run of a brand acts as, an ARN with `{slug}` where the brand's name goes, or `own` where the worker is
+    that role itself, as a silo brand's is. Its keys, which end after an hour, open the brand's remote. Empty: no roles. Read by workers."""
+
+    brand_secrets: str = ""
+    """On AWS: name of the entry in Secrets Manager with a brand's variables, with `{slug}` where the brand's name goes. Read by workers,
+    as `brand_role`."""
+
     metrics_token: SecretStr | None = None
     """Bearer token that reads the metrics of all brands from another machine. None: only from this machine."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from brandhouse_infra.blocks import Blocks, Document, Reference
 from brandhouse_infra.constructs.home import add_home, let_mount
 from brandhouse_infra.constructs.logs import log_group
+from brandhouse_infra.constructs.secrets import SETTINGS, secret_name
 from brandhouse_infra.constructs.tasks import (
     DATABASE_PORT,
     GATEWAY_PORT,
@@ -21,7 +22,8 @@ from brandhouse_infra.constructs.tasks import (
     let_in,
     let_out,
 )
-from brandhouse_infra.site import BrandPlace, Place, fit
+from brandhouse_infra.site import BrandPlace, Place
+from brandhouse_shared.slugs import fit
 
 LOOKED_UP = ("balancer", "balancer_group", "listener", "network", "subnets")
 """Parameters of the platform that a silo brand's stack reads."""
@@ -87,7 +89,8 @@ def worker_of(place: BrandPlace, secret: Reference) -> Process:
     """The brand's own worker."""
     pool = WORKER_POOL.format(brand=place.tenant)
     command = ("python", "-m", "brandhouse_flows.worker", "--pool", pool, "--limit", "1")
-    return _process(place, "worker", command, "worker", secret)
+    own = {"BRANDHOUSE_BRAND_ROLE": "own", "BRANDHOUSE_BRAND_SECRETS": secret_name(place, SETTINGS)}
+    return _process(place, "worker", command, "worker", secret, environment=own)
 
 
 def variables(place: Place) -> Mapping[str, str]:
@@ -100,7 +103,15 @@ def secret_variables(secret: Reference, names: tuple[str, ...]) -> Mapping[str, 
     return {name: f"{secret.arn}:{name}::" for name in names}
 
 
-def _process(place: BrandPlace, name: str, command: tuple[str, ...], kind: str, secret: Reference, port: int | None = None) -> Process:
+def _process(
+    place: BrandPlace,
+    name: str,
+    command: tuple[str, ...],
+    kind: str,
+    secret: Reference,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
     sizes = place.config.infra
     return Process(
         name,
@@ -111,7 +122,7 @@ def _process(place: BrandPlace, name: str, command: tuple[str, ...], kind: str, 
         cpu_units=sizes.cpu_units,
         memory_mib=sizes.memory_mib,
         port=port,
-        environment={**variables(place), "BRANDHOUSE_ACTOR": f"{name} of {place.tenant}"},
+        environment={**variables(place), "BRANDHOUSE_ACTOR": f"{name} of {place.tenant}", **(environment or {})},
         secrets=secret_variables(secret, SECRET_VARIABLES),
     )
 

@@ -4,6 +4,7 @@ from brandhouse_infra.blocks import Blocks, Document, Reference
 from brandhouse_infra.constructs.home import add_home, let_mount, mount_statement
 from brandhouse_infra.constructs.identity import starter_statements
 from brandhouse_infra.constructs.logs import log_group
+from brandhouse_infra.constructs.secrets import SETTINGS, secret_name
 from brandhouse_infra.constructs.silo import SECRET_VARIABLES, add_cluster, open_ways_out, secret_variables, variables
 from brandhouse_infra.constructs.tasks import GATEWAY_PORT, PREFECT_PORT, Process, add_group, add_service, add_task, let_in
 from brandhouse_infra.platform_constructs.balancer import Balancer
@@ -68,6 +69,10 @@ def _processes(place: Place, secret: Reference) -> list[Process]:
         "prefect": ("prefect", "server", "start", "--host", "0.0.0.0", "--port", str(PREFECT_PORT)),  # noqa: S104
     }
     ports = {"gateway": GATEWAY_PORT, "prefect": PREFECT_PORT}
+    any_brand = Place(place.environment, "{slug}", "", "", "")
+    roles = {"BRANDHOUSE_BRAND_ROLE": any_brand.role_arn("worker"), "BRANDHOUSE_BRAND_SECRETS": secret_name(any_brand, SETTINGS)}
+    own = {name: {**variables(place), "BRANDHOUSE_ACTOR": f"{name} of the pool"} for name in ACTS_AS}
+    own["worker"] |= roles
     prefect_secrets = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_API_AUTH_STRING")
     return [
         Process(
@@ -79,7 +84,7 @@ def _processes(place: Place, secret: Reference) -> list[Process]:
             cpu_units=SIZES[name][0],
             memory_mib=SIZES[name][1],
             port=ports.get(name),
-            environment={} if name == "prefect" else {**variables(place), "BRANDHOUSE_ACTOR": f"{name} of the pool"},
+            environment=own.get(name, {}),
             secrets=secret_variables(secret, prefect_secrets if name == "prefect" else SECRET_VARIABLES),
         )
         for name in PROCESSES

@@ -9,16 +9,17 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import httpx
 from prefect.states import Scheduled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from brandhouse_flows.brand_roles import borrow_secrets
 from brandhouse_flows.brand_secrets import secrets_of
 from brandhouse_flows.connection import outlast_outages
 from brandhouse_flows.processes import ProcessIdentity, hide_from_siblings, plain_environment
@@ -99,7 +100,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         """Warm up, then start looking after the pool's runs."""
         outlast_outages(LONGEST_WAIT_SECONDS)
         hide_from_siblings()
-        self._home, self._brands_dir = _folders(self.settings or load_settings())
+        self._settings = self.settings or load_settings()
+        self._home, self._brands_dir = self._settings.home, self._settings.brands_dir
         self._prefetch_seconds = 0.0  # a run that is due later, a retry above all, must not start before
         self._secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
         self._supervised: set[UUID] = set()
@@ -163,7 +165,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
 
     async def _fork(self, flow_run: "FlowRun", configuration: WarmJobConfiguration) -> ProcessIdentity:
         try:
-            return await self._warm_parent.fork(self._request(flow_run, configuration))
+            # In a thread: a brand's role is asked for over the network.
+            request = await anyio.to_thread.run_sync(self._request, flow_run, configuration)
+            return await self._warm_parent.fork(request)
         except anyio.get_cancelled_exc_class():
             # Nothing was started, so the next worker may simply take the run.
             with anyio.move_on_after(STOP_GRACE_SECONDS, shield=True), contextlib.suppress(httpx.HTTPError):
@@ -177,7 +181,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
         brand = flow_run.parameters.get("brand")
         if isinstance(brand, str):
             known = [folder.name for folder in brand_folders(self._brands_dir)]
-            environment |= secrets_of(brand, known, self._secrets)
+            environment |= borrow_secrets(brand, known, self._settings) | secrets_of(brand, known, self._secrets)
         deployment = configuration._related_objects.get("deployment")
         if deployment is not None and is_module_path(deployment.entrypoint):
             environment["PREFECT__FLOW_ENTRYPOINT"] = deployment.entrypoint
@@ -200,10 +204,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmWorkerResul
             await self.reaper.settle(flow_run_id)
         except httpx.HTTPError as error:
             self._logger.warning("the server is away (%r); the end of run %s is reported later", error, flow_run_id)
-
-
-def _folders(settings: Settings) -> tuple[Path, Path]:
-    return settings.home, settings.brands_dir
 
 
 def is_module_path(entrypoint: str | None) -> bool:
