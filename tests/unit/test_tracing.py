@@ -252,6 +252,8 @@ def check_program(program: list[tuple[str, int, Any]], seed: int) -> None:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
         for step in [*ALWAYS, *program]:
+            if divides_by_a_computed_zero(step, real):
+                continue
             try:
                 value = apply(step, real)
             except Exception:  # pandas refuses: nothing to compare with
@@ -268,6 +270,15 @@ def check_program(program: list[tuple[str, int, Any]], seed: int) -> None:
         expected = as_model_input(build_features(rows.copy()), "test")
     features = trace_features(module_of(build_features), CONTRACT)
     assert_same(expected, run_features(features, rows))
+
+
+def divides_by_a_computed_zero(step: tuple[str, int, Any], columns: list[Any]) -> bool:
+    """The sign of a zero that was computed is not kept, and NumPy's own `maximum` does not define it: dividing by it shows it."""
+    name, _, other = step
+    place = other[0] % len(columns) if isinstance(other, tuple) else 0
+    if name not in ("div", "floordiv", "mod") or place < len(FIRST):
+        return False
+    return columns[place].dtype.kind == "f" and bool((columns[place] == 0).any())
 
 
 # -- named cases -----------------------------------------------------------------------------------------------------
