@@ -66,16 +66,21 @@ def _rows_of(line: str) -> int:
     return int(float(line.rpartition(" ")[2]))
 
 
-@pytest.mark.parametrize("query", ["", "?explain=false", "?other=true"])
+@pytest.mark.parametrize("query", ["", "?", "?explain=false"])
 def test_nothing_is_explained_that_was_not_asked(gateway: Gateway, casa_key: str, query: str) -> None:
     status, answer = explain(gateway, casa_key, CASA, CASA_ROW, query=query)
     assert status == 200 and "explanations" not in answer
 
 
-@pytest.mark.parametrize("query", ["?explain=yes", "?explain", "?explain=true&explain=false"])
+@pytest.mark.parametrize("query", ["?explain=yes", "?explain", "?explain=true&explain=false", "?explian=true", "?=false"])
 def test_an_unclear_question_is_refused(gateway: Gateway, casa_key: str, query: str) -> None:
     status, answer = explain(gateway, casa_key, CASA, CASA_ROW, query=query)
     assert (status, answer["error"]["code"]) == (422, "invalid_query")
+
+
+def test_a_misspelt_parameter_is_told_with_the_one_that_is_known(gateway: Gateway, casa_key: str) -> None:
+    status, answer = explain(gateway, casa_key, CASA, CASA_ROW, query="?explian=true")
+    assert answer["error"]["message"] == "unknown query parameter 'explian'; known: explain"
 
 
 def test_too_many_rows_are_refused_with_the_limit(gateway: Gateway, casa_key: str) -> None:
@@ -92,6 +97,7 @@ def test_the_other_protocol_says_where_reasons_are(gateway: Gateway, casa_key: s
     tensors = [{"name": "Area m2", "shape": [1], "datatype": "FP64", "data": [80.0]}]
     status, _, answer = gateway.call("POST", "/v2/models/casa.price/infer?explain=true", casa_key, {"inputs": tensors})
     assert status == 422 and "/v1/" in answer["error"]
+    assert gateway.call("POST", "/v2/models/casa.price/infer?other=true", casa_key, {"inputs": tensors})[0] == 200
 
 
 def test_explanations_are_as_described(gateway: Gateway, casa_key: str, stil_key: str) -> None:

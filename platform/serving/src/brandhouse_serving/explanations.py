@@ -30,13 +30,21 @@ ROWS_AT_ONCE = 2_000
 KEPT_BACKGROUNDS = 64
 
 
-def asks_why(query: bytes) -> bool:
-    """Whether the query string asks for explanations. Other parameters are not looked at.
+def asks_why(query: bytes, *, takes_others: bool) -> bool:
+    """Whether the query string asks for explanations.
+
+    Args:
+        query: As it was sent.
+        takes_others: Whether other parameters are passed over, as a protocol of others demands. If not, a misspelt one is told.
 
     Raises:
-        RequestRefusedError: If `explain` is anything but true or false, or is there twice.
+        RequestRefusedError: If `explain` is anything but true or false, or is there twice; if another parameter is there and must not be.
     """
-    values = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "explain"]
+    given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    others = [name for name, _ in given if name != "explain"]
+    if others and not takes_others:
+        raise RequestRefusedError(422, "invalid_query", f"unknown query parameter {others[0][:40]!a}; known: explain")
+    values = [value for name, value in given if name == "explain"]
     if not values:
         return False
     if len(values) > 1 or values[0] not in ("true", "false"):

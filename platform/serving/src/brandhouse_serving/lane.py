@@ -182,7 +182,7 @@ class PredictLane:
 
 
 def _is_explained(dialect: Dialect, call: Call, rows: Sequence[Any]) -> bool:
-    if not asks_why(call.query):
+    if not asks_why(call.query, takes_others=not dialect.explains):
         return False
     if not dialect.explains:
         raise RequestRefusedError(422, "cannot_explain", "answers are explained by POST /v1/{brand}/{model}/predict?explain=true only")

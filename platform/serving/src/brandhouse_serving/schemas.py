@@ -76,7 +76,8 @@ PREDICT_ERRORS = {
     "408": "The body did not arrive in time",
     "413": f"The body is larger than {MAX_BODY_BYTES} bytes or has too many rows",
     "415": "The content type is not application/json",
-    "422": "The body is no JSON or contradicts the input schema; or with explain=true: too many rows, or a version that cannot explain",
+    "422": "The body is no JSON or contradicts the input schema; a query parameter is unknown; or with explain=true: too many rows, or a "
+    "version that cannot explain",
     "429": "More requests than the model's rate; see Retry-After",
     "503": "Nothing can answer at present; see Retry-After",
 }
