@@ -79,7 +79,7 @@ def test_an_unclear_question_is_refused(gateway: Gateway, casa_key: str, query: 
 
 
 def test_a_misspelt_parameter_is_told_with_the_one_that_is_known(gateway: Gateway, casa_key: str) -> None:
-    status, answer = explain(gateway, casa_key, CASA, CASA_ROW, query="?explian=true")
+    answer = explain(gateway, casa_key, CASA, CASA_ROW, query="?explian=true")[1]
     assert answer["error"]["message"] == "unknown query parameter 'explian'; known: explain"
 
 
